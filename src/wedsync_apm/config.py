@@ -1,0 +1,371 @@
+"""One table of settings: `Settings` below. Name, default and help stand together, nowhere else.
+
+Each is read from `WEDSYNC_APM_<NAME>`, or from the file that `WEDSYNC_APM_<NAME>_FILE` names (for
+secrets). `docs/settings.md` and `.env.example` are generated from the table.
+"""
+
+import base64
+import binascii
+import ipaddress
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from wedsync_apm.errors import ConfigurationError
+
+PREFIX: Final = "WEDSYNC_APM_"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A line of the table. `default` is None where nothing is set unless you set it."""
+
+    name: str
+    default: Any
+    help: str
+    parse: Callable[[str], Any]
+    secret: bool
+
+    @property
+    def env(self) -> str:
+        """The name of the environment variable."""
+        return PREFIX + self.name.upper()
+
+    @property
+    def default_text(self) -> str:
+        """The default as one would write it into the environment; empty for none."""
+        if self.default is None:
+            return ""
+        if isinstance(self.default, tuple):
+            return ",".join(str(item) for item in self.default)
+        return str(self.default)
+
+
+class _UnfitError(ValueError):
+    """A value that a parser refuses; its text says what was expected."""
+
+
+def _text(raw: str) -> str:
+    if not raw.strip():
+        raise _UnfitError("some text")
+    return raw.strip()
+
+
+def _path(raw: str) -> Path:
+    return Path(_text(raw)).expanduser().absolute()
+
+
+def _number(lowest: float, highest: float) -> Callable[[str], float]:
+    def parse(raw: str) -> float:
+        try:
+            value = float(raw)
+        except ValueError:
+            value = float("nan")
+        if not lowest <= value <= highest:
+            raise _UnfitError(f"a number from {lowest:g} to {highest:g}")
+        return value
+
+    return parse
+
+
+def _whole(lowest: int, highest: int) -> Callable[[str], int]:
+    def parse(raw: str) -> int:
+        try:
+            value = int(raw)
+        except ValueError:
+            value = lowest - 1
+        if not lowest <= value <= highest:
+            raise _UnfitError(f"a whole number from {lowest} to {highest}")
+        return value
+
+    return parse
+
+
+def _choice(*allowed: str) -> Callable[[str], str]:
+    def parse(raw: str) -> str:
+        if raw not in allowed:
+            raise _UnfitError(f"one of {', '.join(allowed)}")
+        return raw
+
+    return parse
+
+
+def _url(*schemes: str) -> Callable[[str], str]:
+    def parse(raw: str) -> str:
+        try:
+            parts = urlsplit(raw)
+            fits = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            fits = False
+        if not fits:
+            raise _UnfitError(
+                f"an address that begins with {' or '.join(f'{s}://' for s in schemes)}"
+            )
+        return raw.rstrip("/")
+
+    return parse
+
+
+def _database(raw: str) -> str:
+    # libpq takes a URL, whose host may be empty (a socket), or key=value pairs.
+    if not re.match(r"postgres(ql)?://|(\w+\s*=)", raw):
+        raise _UnfitError(
+            "postgresql://user:password@host:port/database, or libpq's key=value form"
+        )
+    return raw
+
+
+def _key(raw: str) -> bytes:
+    text = raw.strip()
+    try:
+        key = base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
+    except binascii.Error:
+        key = b""
+    if len(key) != 32:
+        raise _UnfitError("32 random bytes in base64, as `openssl rand -base64 32` prints them")
+    return key
+
+
+def _long_secret(raw: str) -> str:
+    if len(raw.strip().encode()) < 32:
+        raise _UnfitError("at least 32 bytes, as `openssl rand -base64 48` prints them")
+    return raw.strip()
+
+
+_ALGORITHMS: Final = frozenset({"HS256", "ES256", "RS256"})
+
+
+def _algorithms(raw: str) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in raw.split(",") if part.strip())
+    if not names or not set(names) <= _ALGORITHMS:
+        raise _UnfitError(f"a comma-separated list of {', '.join(sorted(_ALGORITHMS))}")
+    return names
+
+
+def _targets(raw: str) -> tuple[str, ...]:
+    items = tuple(part.strip().lower() for part in raw.split(",") if part.strip())
+    for item in items:
+        host, _, port = item.rpartition(":") if re.search(r"[^:]:\d+$", item) else (item, "", "")
+        if port and not 0 < int(port) < 65536:
+            raise _UnfitError("a port below 65536")
+        try:
+            ipaddress.ip_network(host.strip("[]"))
+        except ValueError:
+            if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", host):
+                raise _UnfitError(
+                    "a comma-separated list of hosts, addresses or networks, each with :port if "
+                    "only that one is meant"
+                ) from None
+    return items
+
+
+def _setting(default: Any, help_text: str, parse: Callable[[str], Any] = _text) -> Any:
+    return field(default=default, metadata={"help": help_text, "parse": parse, "secret": False})
+
+
+def _secret(help_text: str, parse: Callable[[str], Any] = _text) -> Any:
+    # repr=False keeps the value out of every log line and traceback that prints the settings.
+    return field(
+        default=None, repr=False, metadata={"help": help_text, "parse": parse, "secret": True}
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings of one process. Secrets do not appear in its repr."""
+
+    database_url: str | None = _secret(
+        "PostgreSQL >= 15 to use, as the owner of our schema; a transaction-mode pooler will do. "
+        "Empty: an embedded server in the data folder.",
+        _database,
+    )
+    direct_url: str | None = _secret(
+        "The same database past the pooler, for migrations and LISTEN. Empty: the database URL.",
+        _database,
+    )
+    pg_bin: Path | None = _setting(
+        None,
+        "Folder with the programs of PostgreSQL >= 15 for the embedded server. "
+        "Empty: the bundled ones, else the newest of the system.",
+        _path,
+    )
+    data_dir: Path = _setting(
+        Path(".data"), "Where the embedded database, keys and run-time files lie.", _path
+    )
+    host: str = _setting("127.0.0.1", "Address to listen on.")
+    port: int = _setting(8080, "Port to listen on; 0 takes a free one.", _whole(0, 65535))
+    public_url: str | None = _setting(
+        None,
+        "How people reach the pages, for links in messages and for cookies (https makes them "
+        "Secure). Empty: http://HOST:PORT.",
+        _url("http", "https"),
+    )
+    master_key: bytes | None = _secret(
+        "32 bytes in base64; wraps the keys that encrypt stored secrets. "
+        "Empty: made at the first start into the data folder.",
+        _key,
+    )
+    jwt_secret: str | None = _secret(
+        "Secret for HS256 tokens (Supabase's JWT secret). "
+        "Empty: made at the first start into the data folder.",
+        _long_secret,
+    )
+    jwks_url: str | None = _setting(
+        None, "Where the public keys for ES256 and RS256 tokens are.", _url("https", "http")
+    )
+    jwt_algorithms: tuple[str, ...] = _setting(
+        ("HS256",), "Algorithms that a token may use.", _algorithms
+    )
+    jwt_audience: str = _setting("authenticated", "The `aud` that a token must carry.")
+    smtp_url: str | None = _secret(
+        "Mail server: smtp://user:password@host:587 (STARTTLS) or smtps://…:465. "
+        "Empty: e-mail only reaches the inbox page.",
+        _url("smtp", "smtps"),
+    )
+    mail_from: str = _setting("WedSync APM <apm@localhost>", "Sender of our e-mail.")
+    egress_allow: tuple[str, ...] = _setting(
+        (),
+        "Private hosts, addresses or networks, comma-separated, with :port if only that one, that "
+        "outgoing calls may reach in spite of the egress rules.",
+        _targets,
+    )
+    log_format: str = _setting("text", "text or json.", _choice("text", "json"))
+    max_body_bytes: int = _setting(
+        32 * 1024 * 1024,
+        "Largest body of a request after decompression, in bytes.",
+        _whole(1024, 2**31),
+    )
+    max_samples_per_request: int = _setting(
+        100_000, "Most samples in one request.", _whole(1, 10_000_000)
+    )
+    max_tags_per_series: int = _setting(64, "Most tags of one series.", _whole(1, 1000))
+    max_tag_key_bytes: int = _setting(128, "Longest tag key, in bytes.", _whole(1, 4096))
+    max_tag_value_bytes: int = _setting(1024, "Longest tag value, in bytes.", _whole(1, 65536))
+    max_active_series: int = _setting(
+        20_000,
+        "Most series of one organization with a sample in the last 24 hours.",
+        _whole(1, 10_000_000),
+    )
+    max_sample_age_seconds: int = _setting(
+        7 * 86400, "How old a sample may be when it comes in.", _whole(60, 10 * 366 * 86400)
+    )
+    max_sample_ahead_seconds: int = _setting(
+        600, "How far in the future a sample may lie.", _whole(0, 86400)
+    )
+    ingest_rate: float = _setting(
+        10_000.0, "Samples a second that one organization may send on average.", _number(1, 1e9)
+    )
+    ingest_burst: float = _setting(
+        200_000.0, "Samples that one organization may send at once.", _number(1, 1e9)
+    )
+    login_attempts_per_minute: int = _setting(
+        10, "Sign-in attempts a minute for one address and account.", _whole(1, 10_000)
+    )
+
+    @property
+    def base_url(self) -> str:
+        """How people reach the pages, without a slash at the end."""
+        if self.public_url:
+            return self.public_url
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+
+SETTINGS: Final = tuple(
+    Setting(
+        f.name,
+        None if f.default is MISSING else f.default,
+        f.metadata["help"],
+        f.metadata["parse"],
+        f.metadata["secret"],
+    )
+    for f in fields(Settings)
+)
+
+
+def load_settings(env: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:
+    """The settings of this process; overrides win, and those that are None count as not given.
+
+    Raises ConfigurationError with the name, what was found (never a secret) and what was expected.
+    """
+    known = {setting.name for setting in SETTINGS}
+    if unknown := overrides.keys() - known:
+        raise ConfigurationError(f"No such setting: {', '.join(sorted(unknown))}")
+    values: dict[str, Any] = {}
+    for setting in SETTINGS:
+        value = overrides.get(setting.name)
+        if value is None:
+            value = _from_environment(setting, env)
+        if isinstance(value, str):
+            value = _parse(setting, value)
+        if value is not None:
+            values[setting.name] = value
+    values.setdefault("data_dir", Settings().data_dir)
+    values["data_dir"] = Path(values["data_dir"]).expanduser().absolute()
+    return Settings(**values)
+
+
+def unknown_variables(env: Mapping[str, str] = os.environ) -> list[str]:
+    """Variables with our prefix that name no setting: most likely misspelled."""
+    names = {s.env for s in SETTINGS} | {f"{s.env}_FILE" for s in SETTINGS}
+    return sorted(name for name in env if name.startswith(PREFIX) and name not in names)
+
+
+def _from_environment(setting: Setting, env: Mapping[str, str]) -> str | None:
+    # Set but empty counts as not set: that is how compose files and .env.example leave things open.
+    plain, file_name = env.get(setting.env) or None, env.get(f"{setting.env}_FILE") or None
+    if file_name is None:
+        return plain
+    if plain is not None:
+        raise ConfigurationError(
+            f"{setting.env} and {setting.env}_FILE are both set; keep one of them"
+        )
+    try:
+        return Path(file_name).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigurationError(
+            f"{setting.env}_FILE names {file_name!r}, which cannot be read: {exc}"
+        ) from exc
+
+
+def _parse(setting: Setting, raw: str) -> Any:
+    try:
+        return setting.parse(raw)
+    except _UnfitError as exc:
+        shown = "a secret that does not fit" if setting.secret else repr(raw)
+        raise ConfigurationError(f"{setting.env} is {shown}; expected {exc}") from exc
+
+
+def settings_markdown() -> str:
+    """The page docs/settings.md."""
+    lines = [
+        "# Settings",
+        "",
+        "Generated from `src/wedsync_apm/config.py` by `python -m wedsync_apm.config`.",
+        "Each can also be given as the name of a file: `<NAME>_FILE`. Empty counts as not set.",
+        "",
+        "| Variable | Default | Meaning |",
+        "|---|---|---|",
+    ]
+    for setting in SETTINGS:
+        default = f"`{setting.default_text}`" if setting.default_text else "(none)"
+        lines.append(f"| `{setting.env}` | {default} | {setting.help} |")
+    return "\n".join(lines) + "\n"
+
+
+def env_example() -> str:
+    """The file .env.example."""
+    lines = ["# Generated from src/wedsync_apm/config.py. Every line is optional."]
+    for setting in SETTINGS:
+        lines += ["", f"# {setting.help}", f"#{setting.env}={setting.default_text}"]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    Path("docs").mkdir(exist_ok=True)
+    Path("docs/settings.md").write_text(settings_markdown(), encoding="utf-8")
+    Path(".env.example").write_text(env_example(), encoding="utf-8")

@@ -1,0 +1,139 @@
+"""Connection pools, and the border at which the driver's errors become ours."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
+
+from wedsync_apm import errors
+
+Connection = psycopg.AsyncConnection[dict[str, Any]]
+Pool = AsyncConnectionPool[psycopg.AsyncConnection[DictRow]]
+
+CONNECT_TIMEOUT_SECONDS: Final = 5
+ACQUIRE_TIMEOUT_SECONDS: Final = 5.0
+
+
+async def open_pool(
+    conninfo: str,
+    *,
+    name: str,
+    min_size: int = 1,
+    max_size: int = 10,
+    application_name: str | None = None,
+    wait: bool = False,
+) -> Pool:
+    """An open pool whose rows are dicts and which never prepares statements on the server.
+
+    Server-side prepared statements break behind a pooler in transaction mode, hence
+    `prepare_threshold=None`. With `wait` the call returns only when the smallest number of
+    connections stands, and raises DatabaseAway after 30 seconds without; otherwise the pool fills
+    in the background and goes on trying for as long as the database is away.
+    """
+    pool: Pool = AsyncConnectionPool(
+        make_conninfo(
+            conninfo,
+            application_name=application_name or f"wedsync-apm/{name}",
+            connect_timeout=CONNECT_TIMEOUT_SECONDS,
+        ),
+        connection_class=psycopg.AsyncConnection[DictRow],
+        kwargs={"prepare_threshold": None, "row_factory": dict_row},
+        min_size=min_size,
+        max_size=max_size,
+        name=name,
+        timeout=ACQUIRE_TIMEOUT_SECONDS,
+        reconnect_timeout=float("inf"),
+        # A server that was stopped and started again leaves dead connections in the pool;
+        # a check costs one round trip on a local socket, a dead one costs somebody a 503.
+        check=AsyncConnectionPool.check_connection,
+        open=False,
+    )
+    with wrap_database_errors():
+        await pool.open(wait=wait, timeout=30.0)
+    return pool
+
+
+@contextmanager
+def wrap_database_errors() -> Iterator[None]:
+    """Raises our errors instead of the driver's, with the driver's as the cause.
+
+    Errors of a meaning that is not ours to guess (a syntax error, a missing table) pass unchanged:
+    they are defects and must look like defects.
+    """
+    try:
+        yield
+    except (psycopg.Error, PoolTimeout, PoolClosed, TooManyRequests) as exc:
+        ours = translate(exc)
+        if ours is None:
+            raise
+        raise ours from exc
+
+
+_AWAY: Final = frozenset({"57P01", "57P02", "57P03", "57P04", "57P05", "53300", "25006"})
+_VALUE: Final = frozenset(
+    {"22P02", "22003", "22007", "22008", "22023", "22001", "22P05", "22021", "23502", "23514"}
+)
+# What our own SQL functions raise: `using errcode = 'AP404'` and so on.
+_OURS: Final[dict[str, type[errors.WedSyncError]]] = {
+    "AP400": errors.MalformedBody,
+    "AP401": errors.Unauthorized,
+    "AP403": errors.Forbidden,
+    "AP404": errors.NotFound,
+    "AP409": errors.Conflict,
+    "AP413": errors.TooLarge,
+    "AP422": errors.NotValid,
+    "AP429": errors.RateLimited,
+}
+
+
+def translate(exc: Exception) -> errors.WedSyncError | None:
+    """Our error for one of the driver's; None means that it has no meaning for a user."""
+    state = getattr(exc, "sqlstate", None)
+    diag = exc.diag if isinstance(exc, psycopg.Error) else None
+    found: errors.WedSyncError | None = None
+    if isinstance(exc, PoolTimeout | PoolClosed | TooManyRequests):
+        found = errors.DatabaseAway()
+    elif state is None or diag is None:
+        # The connection died, or never stood: there is no SQLSTATE without a server.
+        if isinstance(exc, psycopg.OperationalError | psycopg.InterfaceError):
+            found = errors.DatabaseAway()
+    elif state in _OURS:
+        found = _OURS[state](diag.message_primary)
+    elif state == "53100":
+        found = errors.StorageFull()
+    elif state in _AWAY or state.startswith("08"):
+        found = errors.DatabaseAway()
+    elif state == "57014":
+        found = errors.DatabaseAway("The database took too long to answer.")
+    elif state in {"55P03", "40001", "40P01"}:
+        found = errors.DatabaseAway("The database was busy with the same rows.", retry_after=1.0)
+    elif state == "42501":
+        found = errors.Forbidden()
+    elif state in {"23505", "23P01"}:
+        found = errors.Conflict("Something of this name exists already.")
+    elif state == "23503":
+        # The same words for "does not exist" and "belongs to somebody else": a foreign key must
+        # not tell one from the other.
+        found = errors.NotValid(errors=[errors.FieldError(_foreign_field(diag), "does not exist")])
+    elif state in _VALUE:
+        field = diag.column_name or diag.constraint_name or "body"
+        found = errors.NotValid(errors=[errors.FieldError(field, _reason(diag))])
+    return found
+
+
+def _reason(diag: psycopg.errors.Diagnostic) -> str:
+    # "Failing row contains (...)" stands in the detail and would carry foreign columns along.
+    return diag.message_primary or "is not valid"
+
+
+def _foreign_field(diag: psycopg.errors.Diagnostic) -> str:
+    # "Key (organization_id, alert_id)=(…) is not present": the last column is the one that was sent
+    match = re.match(r"Key \(([^)]*)\)=", diag.message_detail or "")
+    if match:
+        return match[1].split(",")[-1].strip(' "')
+    return diag.constraint_name or "body"
