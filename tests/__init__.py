@@ -1,0 +1,1 @@
+"""Unit, SQL, integration, acceptance and browser tests."""
