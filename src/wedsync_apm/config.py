@@ -6,7 +6,9 @@ secrets). `docs/settings.md` and `.env.example` are generated from the table.
 
 import base64
 import binascii
+import fcntl
 import ipaddress
+import json
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -338,6 +340,36 @@ def _parse(setting: Setting, raw: str) -> Any:
     except _UnfitError as exc:
         shown = "a secret that does not fit" if setting.secret else repr(raw)
         raise ConfigurationError(f"{setting.env} is {shown}; expected {exc}") from exc
+
+
+def load_or_create_secret(data_dir: Path, name: str, make: Callable[[], str]) -> str:
+    """The secret of that name in DATA_DIR/secrets.json (0600), made at the first call.
+
+    Safe against two processes at once and against being killed half-way.
+    """
+    data_dir.mkdir(parents=True, exist_ok=True)
+    path = data_dir / "secrets.json"
+    lock = os.open(data_dir / "secrets.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            secrets: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            secrets = {}
+        except ValueError as exc:
+            raise ConfigurationError(f"{path} is not valid JSON: {exc}") from exc
+        if name not in secrets:
+            secrets[name] = make()
+            fresh = path.with_suffix(".new")
+            fresh.unlink(missing_ok=True)
+            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+                json.dump(secrets, out, indent=2)
+                out.flush()
+                os.fsync(out.fileno())
+            fresh.replace(path)
+        return secrets[name]
+    finally:
+        os.close(lock)
 
 
 def settings_markdown() -> str:

@@ -3,3 +3,9 @@
 select
     set_config('request.jwt.claims', %(claims)s::text, true),
     set_config('role', %(role)s::text, true)
+
+-- find_database [owner] --
+-- Whether the embedded server has our database already.
+select datname
+from pg_database
+where datname = %(name)s::text

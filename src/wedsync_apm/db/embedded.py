@@ -1,0 +1,538 @@
+"""The embedded PostgreSQL: a child of ours with its own process group, data, keys and tuning.
+
+Only the programs of PostgreSQL are used. What is promised:
+
+1. The data survives `kill -9` of everything; the next start finds a server that was left behind,
+   stops it, and recovers for as long as that takes.
+2. Nobody gets in without a password: scram on the private socket and on loopback alike.
+3. Two of us never share one data folder: a lock is held for as long as the server runs.
+"""
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import quote
+
+import psutil
+import psycopg
+from psycopg import sql
+
+from wedsync_apm.config import load_or_create_secret
+from wedsync_apm.db.binaries import (
+    Binaries,
+    ServerUser,
+    can_reach,
+    find_binaries,
+    reachable_binaries,
+    run_as,
+    server_user,
+    system_root,
+)
+from wedsync_apm.db.queries import load_queries
+from wedsync_apm.errors import ConfigurationError, DatabaseAway
+from wedsync_apm.telemetry import get_logger
+
+log = get_logger(__name__)
+Q = load_queries(__package__)
+
+DATABASE: Final = "wedsync_apm"
+SUPERUSER: Final = "postgres"
+LONGEST_SOCKET_PATH: Final = 107
+"""Bytes of a unix socket's path that Linux takes; macOS takes 103, see `_socket_folder`."""
+LOCK_RETRY_SECONDS: Final = 60.0
+FAST_STOP_SECONDS: Final = 60.0
+IMMEDIATE_STOP_SECONDS: Final = 10.0
+LARGEST_LOG_BYTES: Final = 16 * 1024 * 1024
+_POLL_SECONDS: Final = 0.05
+_MEGABYTE: Final = 1024 * 1024
+
+
+class EmbeddedPostgres:
+    """One server over `data_dir`; blocking, so call it from a thread when a loop runs.
+
+    `options` override single lines of postgresql.conf (tests switch `fsync` off).
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        pg_bin: Path | None = None,
+        options: Mapping[str, str] | None = None,
+    ) -> None:
+        self.data_dir = data_dir.absolute()
+        self.port = 0
+        self._pg_bin = pg_bin
+        self._options = dict(options or {})
+        self._record_path = self.data_dir / "postgres.json"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock: int | None = None
+        self._user: ServerUser | None = None
+        self._data = self.data_dir / "postgres"
+        self._socket_dir = self._data
+        self._password = ""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int | None:
+        """The postmaster's process id; None when it does not run."""
+        return self._process.pid if self._process and self._process.poll() is None else None
+
+    def poll(self) -> int | None:
+        """The exit code of a server that ended by itself; None while it runs or is stopped."""
+        return self._process.poll() if self._process else None
+
+    def conninfo(
+        self,
+        *,
+        user: str = SUPERUSER,
+        password: str | None = None,
+        dbname: str = DATABASE,
+        tcp: bool = False,
+    ) -> str:
+        """A connection URL: over the private socket, or over loopback for those who lack access.
+
+        The password is the superuser's unless another is given.
+        """
+        secret = quote(self._password if password is None else password, safe="")
+        login, name = f"{quote(user, safe='')}:{secret}", quote(dbname, safe="")
+        if tcp:
+            return f"postgresql://{login}@127.0.0.1:{self.port}/{name}"
+        return (
+            f"postgresql://{login}@/{name}?host={quote(str(self._socket_dir), safe='')}"
+            f"&port={self.port}"
+        )
+
+    def start(self) -> None:
+        """Starts the server and returns when our database takes connections.
+
+        1. Takes the lock of the data folder; 2. settles user, data folder and programs;
+        3. stops what an earlier run left behind; 4. makes the cluster if there is none;
+        5. starts, again if a dying server still holds its lock; 6. makes our database.
+        Raises ConfigurationError for what the operator must mend, DatabaseAway with the end of the
+        server's log when it does not come up.
+        """
+        if self._process is not None:
+            raise ConfigurationError("This embedded server runs already")
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        self._take_lock()
+        try:
+            self._user = server_user()
+            record = self._read_record()
+            self._data = self._data_folder(record)
+            self._stop_left_behind()
+            binaries = reachable_binaries(
+                find_binaries(self._pg_bin, self._data_version()), self._user
+            )
+            self._password = load_or_create_secret(
+                self.data_dir, "postgres_password", lambda: secrets.token_urlsafe(32)
+            )
+            if self._data_version() is None:
+                self._make_cluster(binaries)
+            self._launch(binaries, record.get("port"))
+            self._make_database()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stops the server: politely (fast shutdown), at once, and by force, in this order."""
+        try:
+            if self._process is not None:
+                self._end(self._process.pid)
+                # A zombie until we ask for its exit code.
+                self._process.wait()
+                self._process = None
+        finally:
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
+
+    def log_tail(self, lines: int = 20) -> str:
+        """The last lines of the server's log."""
+        with suppress(OSError):
+            text = self._log_path.read_bytes()[-16384:].decode(errors="replace")
+            return "\n".join(text.splitlines()[-lines:])
+        return ""
+
+    @property
+    def _log_path(self) -> Path:
+        return self.data_dir / "postgres.log"
+
+    def _take_lock(self) -> None:
+        lock = os.open(self.data_dir / "postgres.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            raise ConfigurationError(
+                f"Another wedsync-apm uses the data folder {self.data_dir}; "
+                "stop it or choose another with --data-dir"
+            ) from None
+        self._lock = lock
+
+    def _read_record(self) -> dict[str, Any]:
+        try:
+            record = json.loads(self._record_path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return {}
+        return record if isinstance(record, dict) else {}
+
+    def _write_record(self, binaries: Binaries) -> None:
+        fresh = self._record_path.with_suffix(".new")
+        fresh.write_text(
+            json.dumps(
+                {
+                    "data": str(self._data),
+                    "programs": str(binaries.folder),
+                    "version": binaries.version,
+                    "user": self._user.name if self._user else None,
+                    "port": self.port,
+                    "socket_dir": str(self._socket_dir),
+                    "pid": self.pid,
+                },
+                indent=2,
+            ),
+            encoding="utf-8",
+        )
+        fresh.replace(self._record_path)
+
+    def _data_folder(self, record: Mapping[str, Any]) -> Path:
+        """Where the cluster is or will be; settled once, then recorded."""
+        if (known := record.get("data")) and Path(known, "PG_VERSION").exists():
+            return Path(known)
+        inside = self.data_dir / "postgres"
+        if can_reach(self._user, self.data_dir):
+            return inside
+        digest = sha256(str(self.data_dir).encode()).hexdigest()[:8]
+        outside = system_root() / f"{self.data_dir.name.strip('.') or 'data'}-{digest}"
+        if outside.exists():
+            # Its DATA_DIR was removed, keys and record with it: nobody can open this data any more
+            # by password, but it is not ours to delete.
+            self._data = outside
+            self._stop_left_behind()
+            aside = outside.with_name(f"{outside.name}.left-{int(time.time())}")
+            outside.rename(aside)
+            log.warning(
+                "Data of an earlier %s was put aside as %s",
+                self.data_dir,
+                aside,
+                extra={"action": "postgres_data_put_aside"},
+            )
+        return outside
+
+    def _data_version(self) -> int | None:
+        try:
+            return int((self._data / "PG_VERSION").read_text().strip())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def _make_cluster(self, binaries: Binaries) -> None:
+        # Made beside and renamed at the end: an initdb that was killed leaves nothing to trip over.
+        scratch = self._data.with_name(f"{self._data.name}.new")
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(mode=0o700)
+        password_file = scratch.with_name(f"{scratch.name}.password")
+        password_file.unlink(missing_ok=True)
+        descriptor = os.open(password_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as out:
+            out.write(f"{self._password}\n")
+        if self._user:
+            os.chown(scratch, self._user.uid, self._user.gid)
+            os.chown(password_file, self._user.uid, self._user.gid)
+        # The same sort order on every machine, whatever its locales: no index breaks after a move.
+        locale = (
+            ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
+            if binaries.version >= 17
+            else ["--locale=C"]
+        )
+        command = [
+            binaries.program("initdb"),
+            f"--pgdata={scratch}",
+            f"--username={SUPERUSER}",
+            f"--pwfile={password_file}",
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--data-checksums",
+            *locale,
+        ]
+        if self._options.get("fsync") == "off":
+            command.append("--no-sync")
+        try:
+            result = subprocess.run(
+                command, check=False, capture_output=True, text=True, **run_as(self._user)
+            )
+        finally:
+            password_file.unlink(missing_ok=True)
+        if result.returncode != 0:
+            raise DatabaseAway(f"initdb failed: {(result.stderr or result.stdout).strip()}")
+        with (scratch / "postgresql.conf").open("a") as conf:
+            conf.write("\ninclude_if_exists = 'wedsync-apm.conf'\n")
+        scratch.rename(self._data)
+
+    def _launch(self, binaries: Binaries, wanted_port: int | None) -> None:
+        self._socket_dir = self._socket_folder()
+        deadline = time.monotonic() + LOCK_RETRY_SECONDS
+        while True:
+            self.port = _free_port(wanted_port)
+            self._write_conf()
+            code = self._launch_once(binaries)
+            if code is None:
+                self._write_record(binaries)
+                return
+            tail = self.log_tail()
+            self._process = None
+            if "could not bind" in tail or "could not create any TCP/IP" in tail:
+                wanted_port = None  # somebody took the port between our look and the server's
+            elif not any(
+                text in tail
+                for text in ("postmaster.pid", "pre-existing shared memory", "socket lock file")
+            ):
+                raise DatabaseAway(f"PostgreSQL ended with {code} while starting:\n{tail}")
+            if time.monotonic() > deadline:
+                raise DatabaseAway(f"PostgreSQL could not start:\n{tail}")
+            # Processes of a killed server go away by themselves when they notice; until then they
+            # hold its shared memory.
+            time.sleep(0.5)
+            self._stop_left_behind()
+
+    def _launch_once(self, binaries: Binaries) -> int | None:
+        """Starts and waits; None when the server is ready, else its exit code."""
+        if self._log_path.exists() and self._log_path.stat().st_size > LARGEST_LOG_BYTES:
+            self._log_path.replace(self._log_path.with_suffix(".log.1"))
+        # Statements that failed stand in it: nobody else's business.
+        log_file = os.open(self._log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(log_file, "ab") as out:
+            self._process = subprocess.Popen(
+                [binaries.program("postgres"), "-D", str(self._data)],
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                # Its own group: Ctrl-C in the terminal reaches us, and we stop it in our order.
+                process_group=0,
+                **run_as(self._user),
+            )
+        started = told = time.monotonic()
+        while (code := self._process.poll()) is None:
+            if _postmaster_says(self._data) == (self._process.pid, "ready"):
+                return None
+            if time.monotonic() - told > 10:
+                told = time.monotonic()
+                log.info(
+                    "PostgreSQL has been recovering for %d s",
+                    told - started,
+                    extra={"action": "postgres_wait"},
+                )
+            time.sleep(_POLL_SECONDS)
+        return code
+
+    def _socket_folder(self) -> Path:
+        """A folder for the socket that only the server's user (and root) may enter."""
+        owner = self._user.uid if self._user else os.geteuid()
+        limit = LONGEST_SOCKET_PATH if sys.platform == "linux" else 103
+        inside = self._data / "socket"
+        if len(os.fsencode(f"{inside}/.s.PGSQL.65535")) <= limit:
+            inside.mkdir(mode=0o700, exist_ok=True)
+            folder = inside
+        else:
+            digest = sha256(str(self._data).encode()).hexdigest()[:12]
+            folder = Path(tempfile.gettempdir()) / f"wedsync-apm-{digest}"
+            if len(os.fsencode(f"{folder}/.s.PGSQL.65535")) > limit:
+                folder = Path("/tmp") / folder.name  # noqa: S108 - checked below
+            with suppress(FileExistsError):
+                folder.mkdir(mode=0o700)
+            # Anybody may create names in the temporary folder: believe only what is ours.
+            info = folder.lstat()
+            if not stat.S_ISDIR(info.st_mode) or info.st_uid not in {owner, os.geteuid()}:
+                folder = Path(tempfile.mkdtemp(prefix="wsapm-", dir=folder.parent))
+        folder.chmod(0o700)
+        if self._user:
+            os.chown(folder, self._user.uid, self._user.gid)
+        return folder
+
+    def _write_conf(self) -> None:
+        settings = tuning(_memory_bytes()) | {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": f'"{self._socket_dir}"',
+            "unix_socket_permissions": "0700",
+            **self._options,
+        }
+        path = self._data / "wedsync-apm.conf"
+        lines = [f"{name} = '{_quoted(value)}'" for name, value in sorted(settings.items())]
+        path.write_text("# Written anew at each start.\n" + "\n".join(lines) + "\n")
+        if self._user:
+            os.chown(path, self._user.uid, self._user.gid)
+
+    def _make_database(self) -> None:
+        try:
+            with psycopg.connect(self.conninfo(dbname="postgres"), autocommit=True) as cx:
+                if cx.execute(Q.find_database, {"name": DATABASE}).fetchone() is None:
+                    cx.execute(sql.SQL("create database {}").format(sql.Identifier(DATABASE)))
+        except psycopg.OperationalError as exc:
+            if "password authentication failed" in str(exc):
+                raise ConfigurationError(
+                    f"The password in {self.data_dir / 'secrets.json'} does not open the data in "
+                    f"{self._data}; put the original secrets.json back"
+                ) from exc
+            raise DatabaseAway(f"{exc}\n{self.log_tail()}") from exc
+
+    def _stop_left_behind(self) -> None:
+        """Ends whatever still runs on our data, and removes a lock file that nobody holds."""
+        for process in _processes_on(self._data):
+            log.warning(
+                "Stopping process %d, left behind on %s by an earlier run",
+                process.pid,
+                self._data,
+                extra={"action": "postgres_take_over"},
+            )
+            if _postmaster_says(self._data)[0] == process.pid:
+                self._end(process.pid)
+        for process in _processes_on(self._data):
+            # Its postmaster is gone: it can only finish by itself or be ended.
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+                process.wait(IMMEDIATE_STOP_SECONDS)
+        # Left by a killed server. Its number may meanwhile belong to another process (in a
+        # container nearly always), which makes PostgreSQL refuse to start.
+        (self._data / "postmaster.pid").unlink(missing_ok=True)
+
+    def _end(self, pid: int) -> None:
+        steps = (
+            (signal.SIGINT, FAST_STOP_SECONDS),
+            (signal.SIGQUIT, IMMEDIATE_STOP_SECONDS),
+            (signal.SIGKILL, IMMEDIATE_STOP_SECONDS),
+        )
+        for number, patience in steps:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+            if _wait_for_end(pid, patience):
+                break
+            log.warning(
+                "PostgreSQL did not stop within %d s of %s",
+                patience,
+                number.name,
+                extra={"action": "postgres_stop"},
+            )
+        for process in _processes_on(self._data):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
+def tuning(memory_bytes: int) -> dict[str, str]:
+    """Settings for many small durable writes and short reads, on a machine shared with us."""
+    memory = memory_bytes // _MEGABYTE
+    settings = {
+        "shared_buffers": f"{min(max(memory // 8, 64), 2048)}MB",
+        "effective_cache_size": f"{max(memory // 2, 128)}MB",
+        "work_mem": f"{min(max(memory // 512, 4), 32)}MB",
+        "maintenance_work_mem": f"{min(max(memory // 32, 64), 512)}MB",
+        "max_connections": "120",
+        "max_locks_per_transaction": "256",  # a query may touch every day's partition
+        "synchronous_commit": "on",  # an acknowledged sample survives a power cut
+        "wal_compression": "on",
+        "wal_buffers": "16MB",
+        "min_wal_size": "256MB",
+        "max_wal_size": "2GB",
+        "checkpoint_timeout": "15min",
+        "checkpoint_completion_target": "0.9",
+        "random_page_cost": "1.1",
+        "jit": "off",  # compiling takes longer than any query of ours
+        "shared_preload_libraries": "pg_stat_statements",
+        "track_io_timing": "on",
+        "password_encryption": "scram-sha-256",
+        "timezone": "UTC",
+        "log_timezone": "UTC",
+        "log_line_prefix": "%m [%p] %u@%d/%a ",
+        "log_lock_waits": "on",
+        "log_min_duration_statement": "2s",
+        "log_parameter_max_length": "0",  # values are personal data and do not belong in a log
+        "log_parameter_max_length_on_error": "0",
+    }
+    with suppress(OSError):
+        shm = os.statvfs("/dev/shm")  # noqa: S108 - only its size is asked
+        if shm.f_blocks * shm.f_frsize < 256 * _MEGABYTE:
+            # Containers give 64 MB by default, less than one parallel query may ask for.
+            settings["dynamic_shared_memory_type"] = "mmap"
+    return settings
+
+
+def _memory_bytes() -> int:
+    """What this machine, or the container around us, may use."""
+    limits = [psutil.virtual_memory().total]
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):
+            limits.append(int(Path("/sys/fs/cgroup", name).read_text()))
+    return min(limits)
+
+
+def _quoted(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("'", "''")
+
+
+def _free_port(wanted: int | None) -> int:
+    """The wanted port of loopback if nobody uses it, else any free one."""
+    for port in (wanted or 0, 0):
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise DatabaseAway("No free port on 127.0.0.1")
+
+
+def _postmaster_says(data: Path) -> tuple[int, str]:
+    """The process id and the status in postmaster.pid; (0, "") without one."""
+    try:
+        lines = (data / "postmaster.pid").read_text(errors="replace").splitlines()
+        return int(lines[0]), lines[7].strip() if len(lines) > 7 else ""
+    except (OSError, ValueError, IndexError):
+        return 0, ""
+
+
+def _processes_on(data: Path) -> Iterator[psutil.Process]:
+    """Server processes whose working folder is the data: a server never leaves it."""
+    for process in psutil.process_iter(["name"]):
+        name = process.info["name"] or ""
+        if not name.startswith(("postgres", "postmaster")):
+            continue
+        with suppress(psutil.Error, OSError):
+            if process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()) == data.resolve():
+                yield process
+
+
+def _wait_for_end(pid: int, seconds: float) -> bool:
+    """Whether the process ended in time; a zombie has ended."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(_POLL_SECONDS)
+    return False
