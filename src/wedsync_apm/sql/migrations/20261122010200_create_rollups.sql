@@ -1,0 +1,216 @@
+-- pre: performance monitoring: rollups in the shape of the blocks, filled by aggregate_metrics().
+
+create table public.apm_metric_aggregations (
+    organization_id uuid not null,
+    time_bucket timestamptz not null,
+    bucket_width interval not null check (bucket_width > interval '0'),
+    -- one entry a series in each array, ascending by series
+    series_ids int4[] not null,
+    sample_counts int8[] not null,
+    sum_values float8[] not null,
+    min_values float8[] not null,
+    max_values float8[] not null,
+    last_values float8[] not null,
+    p50 float8[] not null,
+    p95 float8[] not null,
+    p99 float8[] not null,
+    -- DDSketch of 1 % relative accuracy: entries of int2 code, int4 count, ascending by code
+    sketches bytea[] not null,
+    is_wedding_day boolean not null default false,
+    updated_at timestamptz not null default now(),
+    primary key (organization_id, bucket_width, time_bucket),
+    constraint apm_metric_aggregations_parallel check (
+        cardinality(series_ids) > 0
+        and cardinality(sample_counts) = cardinality(series_ids) and cardinality(sum_values) = cardinality(series_ids)
+        and cardinality(min_values) = cardinality(series_ids) and cardinality(max_values) = cardinality(series_ids)
+        and cardinality(last_values) = cardinality(series_ids) and cardinality(p50) = cardinality(series_ids)
+        and cardinality(p95) = cardinality(series_ids) and cardinality(p99) = cardinality(series_ids)
+        and cardinality(sketches) = cardinality(series_ids)
+    )
+) partition by range (time_bucket);
+call apm_private.protect_table('public.apm_metric_aggregations');
+-- list_recent_rollups: an organization's newest buckets, whatever their width
+create index idx_apm_aggregations_organization_bucket
+on public.apm_metric_aggregations (organization_id, time_bucket desc);
+grant select on public.apm_metric_aggregations to authenticated;
+create policy apm_metric_aggregations_authenticated_select on public.apm_metric_aggregations for select to authenticated
+using (organization_id = any ((select public.apm_current_organization_ids())::uuid[]));
+
+create table apm_partitions.apm_metric_aggregations_default partition of public.apm_metric_aggregations default;
+alter table apm_partitions.apm_metric_aggregations_default enable row level security;
+alter table apm_partitions.apm_metric_aggregations_default force row level security;
+revoke all on apm_partitions.apm_metric_aggregations_default from public, anon, authenticated, service_role;
+
+-- Blocks by UTC day from eight days back to four ahead, rollups by month from two back to two ahead.
+-- Runs as the tables' owner, who alone may attach; takes nothing but the instant.
+create function apm_private.make_partitions(at timestamptz) returns int
+language plpgsql security definer
+set search_path = ''
+set timezone = 'UTC'
+as $$
+declare
+    day date;
+    made int := 0;
+begin
+    for day in select generate_series((make_partitions.at)::date - 8, (make_partitions.at)::date + 4, interval '1 day')::date
+    loop
+        made := made + apm_private.make_partition(
+            'public.apm_metrics', 'apm_metrics_' || to_char(day, 'YYYYMMDD'), day, day + 1
+        )::int;
+    end loop;
+    for day in select generate_series(
+        date_trunc('month', make_partitions.at) - interval '2 months',
+        date_trunc('month', make_partitions.at) + interval '2 months', interval '1 month'
+    )::date
+    loop
+        made := made + apm_private.make_partition(
+            'public.apm_metric_aggregations', 'apm_metric_aggregations_' || to_char(day, 'YYYYMM'),
+            day, (day + interval '1 month')::date
+        )::int;
+    end loop;
+    return made;
+end
+$$;
+revoke all on function apm_private.make_partitions(timestamptz) from public, anon, authenticated, service_role;
+grant execute on function apm_private.make_partitions(timestamptz) to apm_engine;
+select apm_private.make_partitions(now());
+
+-- Fills the buckets of one width that new or late samples have touched since the last run, whole, from the
+-- samples; running it again changes nothing. A service fills all and moves the cursor; a member's call fills
+-- those of his own organizations and leaves the cursor to the service. NaN and infinities stay out. Returns
+-- the number of buckets written.
+create function public.aggregate_metrics(bucket interval) returns bigint
+language plpgsql security definer
+set search_path = ''
+as $$
+declare
+    scope uuid[] := case when not apm_private.is_service() then public.apm_current_organization_ids() end;
+    cursor_name text := 'rollup ' || extract(epoch from aggregate_metrics.bucket)::bigint;
+    read_up_to pg_snapshot;
+    now_at pg_snapshot := pg_current_snapshot();
+    log_gamma constant float8 := ln(1.02 / 0.98);
+    written bigint;
+begin
+    if aggregate_metrics.bucket not in (interval '1 minute', interval '5 minutes', interval '1 hour', interval '1 day') then
+        raise exception 'rollups are kept at 1 minute, 5 minutes, 1 hour and 1 day, not at %', aggregate_metrics.bucket
+            using errcode = 'AP004';
+    end if;
+    -- One run of a width at a time; another one waits here and then finds less to do.
+    perform pg_advisory_xact_lock(hashtextextended(cursor_name, 0));
+    select c.snapshot into read_up_to from apm_private.cursors as c where c.name = cursor_name;
+
+    with touched as (
+        select distinct t.organization_id, b.time_bucket
+        from apm_private.flushes as f
+        cross join lateral unnest(f.organization_ids, f.earliest, f.latest) as t (organization_id, earliest, latest)
+        cross join lateral generate_series(
+            date_bin(aggregate_metrics.bucket, t.earliest, timestamptz '2000-01-01 00:00:00+00'),
+            t.latest, aggregate_metrics.bucket
+        ) as b (time_bucket)
+        where (scope is null or t.organization_id = any (scope))
+            and (
+                read_up_to is null or f.xid >= pg_snapshot_xmax(read_up_to)
+                or f.xid = any (select pg_snapshot_xip(read_up_to))
+            )
+    ), samples as (
+        select t.organization_id, t.time_bucket, s.series_id, s.metric_value, s."timestamp",
+            coalesce((s.wedding_context ->> 'is_wedding_day')::boolean, false) as is_wedding_day,
+            case when s.metric_value = 0 then 0
+                else (sign(s.metric_value) * (16384 + least(greatest(
+                    ceil(ln(greatest(abs(s.metric_value), 1e-300)) / log_gamma), -16383), 16383)))::int
+            end as code
+        from touched as t
+        cross join lateral public.apm_samples_between(t.time_bucket, t.time_bucket + aggregate_metrics.bucket) as s
+        where s.organization_id = t.organization_id
+            and s.metric_value > '-infinity'::float8 and s.metric_value < 'infinity'::float8
+    ), sketched as (
+        select c.organization_id, c.time_bucket, c.series_id,
+            string_agg(int2send(c.code::int2) || int4send(c.count::int4), ''::bytea order by c.code) as sketch
+        from (
+            select organization_id, time_bucket, series_id, code, count(*) as count
+            from samples group by organization_id, time_bucket, series_id, code
+        ) as c
+        group by c.organization_id, c.time_bucket, c.series_id
+    ), summed as (
+        select organization_id, time_bucket, series_id,
+            count(*) as sample_count, sum(metric_value) as sum_value, min(metric_value) as min_value,
+            max(metric_value) as max_value,
+            (array_agg(metric_value order by "timestamp" desc))[1] as last_value,
+            percentile_cont(array[0.5, 0.95, 0.99]) within group (order by metric_value) as percentiles,
+            bool_or(is_wedding_day) as is_wedding_day
+        from samples
+        group by organization_id, time_bucket, series_id
+    ), filled as (
+        insert into public.apm_metric_aggregations as a (
+            organization_id, time_bucket, bucket_width, series_ids, sample_counts, sum_values, min_values, max_values,
+            last_values, p50, p95, p99, sketches, is_wedding_day
+        )
+        select m.organization_id, m.time_bucket, aggregate_metrics.bucket,
+            array_agg(m.series_id order by m.series_id),
+            array_agg(m.sample_count order by m.series_id),
+            array_agg(m.sum_value order by m.series_id),
+            array_agg(m.min_value order by m.series_id),
+            array_agg(m.max_value order by m.series_id),
+            array_agg(m.last_value order by m.series_id),
+            array_agg(m.percentiles[1] order by m.series_id),
+            array_agg(m.percentiles[2] order by m.series_id),
+            array_agg(m.percentiles[3] order by m.series_id),
+            array_agg(k.sketch order by m.series_id),
+            bool_or(m.is_wedding_day)
+        from summed as m
+        join sketched as k using (organization_id, time_bucket, series_id)
+        group by m.organization_id, m.time_bucket
+        on conflict (organization_id, bucket_width, time_bucket) do update set
+            series_ids = excluded.series_ids, sample_counts = excluded.sample_counts,
+            sum_values = excluded.sum_values, min_values = excluded.min_values, max_values = excluded.max_values,
+            last_values = excluded.last_values, p50 = excluded.p50, p95 = excluded.p95, p99 = excluded.p99,
+            sketches = excluded.sketches, is_wedding_day = excluded.is_wedding_day, updated_at = now()
+        returning 1
+    )
+    select count(*) into written from filled;
+
+    if scope is null then
+        insert into apm_private.cursors as c (name, snapshot, updated_at) values (cursor_name, now_at, now())
+        on conflict (name) do update set snapshot = excluded.snapshot, updated_at = excluded.updated_at;
+    end if;
+    return written;
+end
+$$;
+call apm_private.hand_over('public.aggregate_metrics(interval)');
+grant execute on function public.aggregate_metrics(interval) to authenticated, service_role, apm_engine;
+
+create function public.apm_rollups_between("from" timestamptz, "to" timestamptz, width interval)
+returns table (
+    organization_id uuid, service_name text, metric_name text, unit text, tags jsonb, time_bucket timestamptz,
+    bucket_width interval, sample_count int8, sum_value float8, min_value float8, max_value float8, avg_value float8,
+    last_value float8, p50 float8, p95 float8, p99 float8, is_wedding_day boolean, series_id int, sketch bytea
+)
+language sql stable
+as $$
+    select a.organization_id, s.service_name, s.metric_name, s.unit, s.tags, a.time_bucket, a.bucket_width,
+        u.sample_count, u.sum_value, u.min_value, u.max_value, u.sum_value / u.sample_count, u.last_value,
+        u.p50, u.p95, u.p99, a.is_wedding_day, u.series_id, u.sketch
+    from public.apm_metric_aggregations as a
+    cross join lateral unnest(
+        a.series_ids, a.sample_counts, a.sum_values, a.min_values, a.max_values, a.last_values, a.p50, a.p95, a.p99, a.sketches
+    ) as u (series_id, sample_count, sum_value, min_value, max_value, last_value, p50, p95, p99, sketch)
+    left join public.apm_series as s on s.organization_id = a.organization_id and s.id = u.series_id
+    where a.time_bucket >= apm_rollups_between."from" and a.time_bucket < apm_rollups_between."to"
+        and a.bucket_width = apm_rollups_between.width
+$$;
+revoke all on function public.apm_rollups_between(timestamptz, timestamptz, interval)
+    from public, anon, authenticated, service_role;
+grant execute on function public.apm_rollups_between(timestamptz, timestamptz, interval)
+    to authenticated, service_role, apm_engine;
+
+create view public.apm_rollups with (security_invoker = true) as
+select a.organization_id, s.service_name, s.metric_name, s.unit, s.tags, a.time_bucket, a.bucket_width,
+    u.sample_count, u.sum_value, u.min_value, u.max_value, u.sum_value / u.sample_count as avg_value, u.last_value,
+    u.p50, u.p95, u.p99, a.is_wedding_day, u.series_id
+from public.apm_metric_aggregations as a
+cross join lateral unnest(
+    a.series_ids, a.sample_counts, a.sum_values, a.min_values, a.max_values, a.last_values, a.p50, a.p95, a.p99
+) as u (series_id, sample_count, sum_value, min_value, max_value, last_value, p50, p95, p99)
+left join public.apm_series as s on s.organization_id = a.organization_id and s.id = u.series_id;
+revoke all on public.apm_rollups from public, anon, authenticated, service_role;
+grant select on public.apm_rollups to authenticated, service_role, apm_engine;
