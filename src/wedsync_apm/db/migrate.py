@@ -25,7 +25,7 @@ from wedsync_apm.db.migrations import (
     load_migrations,
     load_standalone,
 )
-from wedsync_apm.db.pool import wrap_database_errors
+from wedsync_apm.db.pool import Connection, wrap_database_errors
 from wedsync_apm.db.queries import load_queries
 from wedsync_apm.errors import ConfigurationError
 from wedsync_apm.telemetry import get_logger
@@ -103,6 +103,7 @@ def up(
                 break
             if _apply(cx, migration, known):
                 applied.append(migration)
+        _admit_readers(cx, known)
         return tuple(applied)
 
 
@@ -139,6 +140,13 @@ def verify(conninfo: str, *, migrations: Sequence[Migration] | None = None) -> D
         if not _has_bookkeeping(cx):
             return Drift((), tuple(f"migration {m.version}_{m.name}" for m in known), ())
         return _compare(_recorded(cx), _fingerprint(cx, known))
+
+
+async def is_current(cx: Connection, *, migrations: Sequence[Migration] | None = None) -> bool:
+    """Whether every migration of this release is applied as it stands; asked as apm_api."""
+    cursor = await cx.execute(Q.list_migration_versions)
+    applied = {row["version"]: row["checksum"] async for row in cursor}
+    return all(applied.get(m.version) == m.checksum for m in _loaded(migrations))
 
 
 def find_conflicts(
@@ -238,6 +246,15 @@ def _prepare(cx: OwnerConnection, known: Sequence[Migration]) -> None:
                     continue
             cx.execute(Q.set_file_limits, limits_of(file.sql))
             cx.execute(file.sql.encode())
+
+
+def _admit_readers(cx: OwnerConnection, known: Sequence[Migration]) -> None:
+    with _locked(cx):
+        row = cx.execute(Q.lacks_bookkeeping_readers).fetchone()
+        if row and row["lacks"]:
+            with _keeping_fingerprints(cx, known):
+                readers = files("wedsync_apm.sql").joinpath("bookkeeping_readers.sql")
+                cx.execute(readers.read_bytes())
 
 
 def _apply(cx: OwnerConnection, migration: Migration, known: Sequence[Migration]) -> bool:

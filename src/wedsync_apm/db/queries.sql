@@ -268,3 +268,17 @@ lines as (
 select object, definition
 from lines
 order by object
+
+-- lacks_bookkeeping_readers [owner] --
+-- Whether the processes may not yet read what was applied; without their roles there is nothing to do.
+select
+    to_regrole('apm_api') is not null
+    and not exists (
+        select from pg_policy
+        where polrelid = to_regclass('apm_private.migrations') and polname = 'migrations_services_select'
+    ) as lacks
+
+-- list_migration_versions [apm_api] --
+-- For the ready page: which versions the database has.
+select version, checksum
+from apm_private.migrations

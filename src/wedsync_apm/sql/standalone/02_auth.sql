@@ -1,3 +1,4 @@
+-- unless: to_regprocedure('auth.jwt()') is not null and to_regprocedure('auth.uid()') is not null
 -- Who the caller is, as Supabase's `auth` schema tells it: read from the transaction's claims.
 create schema if not exists auth;
 

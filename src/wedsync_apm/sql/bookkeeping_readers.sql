@@ -1,0 +1,4 @@
+-- Lets the processes see whether the schema is current. The roles come with the first migration, so this runs after it.
+grant select on apm_private.migrations to apm_api, apm_engine;
+create policy migrations_services_select on apm_private.migrations
+for select to apm_api, apm_engine using (true);
