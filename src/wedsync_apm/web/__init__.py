@@ -1,0 +1,1 @@
+"""The pages: server-rendered, phone first, complete without a script."""

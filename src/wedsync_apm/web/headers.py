@@ -1,0 +1,40 @@
+"""The headers of every page: nothing but our own files may run, nobody may frame us."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from wedsync_apm.web.assets import load
+
+_COMMON: Final[Mapping[str, str]] = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=(), payment=()",
+    "cross-origin-opener-policy": "same-origin",
+    "cache-control": "no-store",
+    "vary": "Cookie, HX-Request, Accept-Encoding",
+}
+
+
+def _policy(style: str, script: str) -> str:
+    return (
+        f"default-src 'none'; script-src {script}; style-src 'self' {style}; img-src 'self'; "
+        "connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; "
+        "frame-ancestors 'none'"
+    )
+
+
+PAGE_HEADERS: Final[Mapping[str, str]] = {
+    **_COMMON,
+    "content-security-policy": _policy(load().critical_hash, "'self'"),
+}
+ACK_HEADERS: Final[Mapping[str, str]] = {
+    **_COMMON,
+    "referrer-policy": "no-referrer",
+    "content-security-policy": _policy(load().ack_hash, "'none'"),
+}
+ASSET_HEADERS: Final[Mapping[str, str]] = {
+    "x-content-type-options": "nosniff",
+    "cache-control": "public, max-age=31536000, immutable",
+    "vary": "Accept-Encoding",
+}

@@ -1,0 +1,1 @@
+"""The pages' route handlers: they fill the views from the rooms' stores."""

@@ -1,0 +1,205 @@
+// Keeps a page true: listens to the event stream, fetches the page's main part again and morphs it
+// in. Without a stream it polls; hidden pages do nothing; times are worded as they pass.
+(() => {
+  "use strict";
+  const root = document.documentElement;
+  const dot = document.querySelector("[data-live]");
+  const self = document.currentScript;
+  const MINUTE = 60, HOUR = 3600, DAY = 86400;
+  const POLL = 15000, REFRESH = 10000, SOON = 400;
+  // The server's clock, so that a phone that is wrong by minutes still counts down rightly.
+  let skew = root.dataset.now ? Date.parse(root.dataset.now) - Date.now() : 0;
+  let fresh = Date.now(), isStreaming = false, isFailing = false, wanted = null, busy = false;
+  const now = () => Date.now() + skew;
+
+  function length(seconds) {
+    const s = Math.max(0, Math.round(seconds));
+    if (s < 2 * MINUTE && s % MINUTE) return `${s} s`;
+    if (s <= 2 * HOUR) return `${Math.floor(s / MINUTE)} min`;
+    if (s < DAY) {
+      const h = Math.floor(s / HOUR), m = Math.floor((s % HOUR) / MINUTE);
+      return m ? `${h} h ${m} min` : `${h} h`;
+    }
+    const d = Math.floor(s / DAY);
+    return d === 1 ? "1 day" : `${d} days`;
+  }
+
+  function word(el) {
+    el.dataset.clock ??= el.textContent;
+    const at = Date.parse(el.dateTime), delta = (at - now()) / 1000;
+    let text = el.dataset.clock;
+    if (el.dataset.rel === "for") text = length(-delta);
+    else if (el.dataset.rel === "ago" && -delta < HOUR) text = `${length(Math.max(0, -delta))} ago`;
+    else if (el.dataset.rel === "in" && delta >= 0 && delta < DAY) {
+      text = `in ${delta < 2 * MINUTE ? length(delta) : length(Math.ceil(delta / MINUTE) * MINUTE)}`;
+    }
+    if (el.textContent !== text) el.textContent = text;
+  }
+
+  function age() {
+    document.querySelectorAll("time[data-rel]").forEach(word);
+    if (!dot) return;
+    const seconds = (Date.now() - fresh) / 1000;
+    let text = `Checking every ${POLL / 1000} s`, state = "poll";
+    if (isFailing) { text = `No signal, ${length(seconds)} ago`; state = "late"; }
+    else if (isStreaming) { text = seconds < 15 ? "Live" : `Live, ${length(seconds)} ago`; state = "live"; }
+    if (dot.textContent !== text) dot.textContent = text;
+    dot.dataset.state = state;
+  }
+
+  // Somebody types or has something open: leave the page alone until they are done.
+  function isInUse() {
+    const main = document.getElementById("main"), el = document.activeElement;
+    if (el && main.contains(el) && /^(INPUT|TEXTAREA|SELECT)$/.test(el.tagName)) return true;
+    return [...main.querySelectorAll("input, textarea")].some(
+      (f) => f.type !== "hidden" && f.type !== "checkbox" && f.value !== f.defaultValue);
+  }
+
+  async function refresh() {
+    clearTimeout(wanted);
+    wanted = null;
+    const main = document.getElementById("main");
+    if (busy || document.hidden || !main || !window.htmx || isInUse()) return;
+    busy = true;
+    const open = [...main.querySelectorAll("details[open]")].map((d) => d.id);
+    try {
+      const answer = await fetch(location.pathname + location.search, {
+        headers: { "HX-Request": "true" }, credentials: "same-origin", redirect: "manual",
+        signal: AbortSignal.timeout(8000),
+      });
+      if (answer.type === "opaqueredirect" || answer.status === 401) { location.reload(); return; }
+      if (!answer.ok) throw new Error(String(answer.status));
+      const html = await answer.text();
+      await htmx.swap({ target: main, sourceElement: main, text: html, swap: "outerMorph" });
+      open.forEach((id) => { const d = id && document.getElementById(id); if (d) d.open = true; });
+      const swapped = document.getElementById("main");
+      document.title = swapped.dataset.title;
+      skew = Date.parse(swapped.dataset.at) - Date.now();
+      badge(Number(swapped.dataset.open));
+      swapped.querySelectorAll("time[data-rel]").forEach((t) => delete t.dataset.clock);
+      fresh = Date.now();
+      isFailing = false;
+      dot.dataset.clock = swapped.dataset.clock;
+      charts();
+    } catch {
+      isFailing = true;
+      offline();
+    } finally {
+      busy = false;
+      age();
+    }
+  }
+
+  function badge(n) {
+    const el = document.querySelector("[data-badge]");
+    if (!el) return;
+    el.hidden = !n;
+    el.textContent = n;
+  }
+
+  // Once the last good page is older than 15 s, nothing on it may still say that it works.
+  function offline() {
+    if (Date.now() - fresh < POLL) return;
+    const main = document.getElementById("main"), time = dot.dataset.clock;
+    const unknown = dot.dataset.unknown.replace("{time}", time);
+    let strip = document.getElementById("offline");
+    if (!strip) {
+      strip = document.createElement("p");
+      strip.id = "offline";
+      strip.className = "strip grey full";
+      strip.setAttribute("role", "status");
+      strip.append(dot.dataset.gone.replace("{time}", time));
+      main.prepend(strip);
+      main.querySelectorAll(".st.ok, .verdict.ok .withicon").forEach((el) => {
+        el.classList.replace("ok", "none");
+        el.querySelectorAll("use").forEach((use) => use.setAttribute("href", "#i-none"));
+        (el.querySelector("span") || el.lastChild).textContent = unknown;
+      });
+      main.querySelectorAll(".verdict.ok").forEach((el) => el.classList.replace("ok", "none"));
+    }
+  }
+
+  function want(pause) {
+    if (wanted === null) wanted = setTimeout(refresh, pause);
+  }
+
+  function listen() {
+    if (!dot || !window.EventSource || document.hidden) return;
+    const source = new EventSource("/api/v1/events");
+    const drop = (again) => {
+      document.removeEventListener("visibilitychange", hide);
+      source.close();
+      isStreaming = false;
+      if (again) setTimeout(listen, 1000 + Math.random() * 9000);
+    };
+    const hide = () => { if (document.hidden) drop(false); };
+    document.addEventListener("visibilitychange", hide);
+    source.onopen = () => { isStreaming = true; isFailing = false; fresh = Date.now(); age(); };
+    source.onerror = () => drop(true);
+    const heard = (event) => {
+      fresh = Date.now();
+      let topic = event.type;
+      try { topic = JSON.parse(event.data).topic || topic; } catch { /* a bare keep-alive */ }
+      if (topic === "metrics") want(REFRESH);
+      else if (topic !== "ping" && topic !== "message") want(SOON);
+    };
+    ["message", "incidents", "health", "deliveries", "metrics", "ping"].forEach(
+      (name) => source.addEventListener(name, heard));
+  }
+
+  // Charts load their library only when one comes near the screen: the page itself stays light.
+  let near = null;
+  function charts() {
+    if (window.wedsyncCharts || !self || !self.dataset.chart) return;
+    if (document.querySelector(`script[src="${self.dataset.chart}"]`)) return;
+    near ??= new IntersectionObserver((entries) => {
+      if (!entries.some((e) => e.isIntersecting)) return;
+      near.disconnect();
+      const get = (src) => new Promise((done) => {
+        const s = document.createElement("script");
+        s.src = src;
+        s.onload = done;
+        document.head.append(s);
+      });
+      get(self.dataset.uplot).then(() => get(self.dataset.chart));
+    }, { rootMargin: "200px" });
+    document.querySelectorAll("figure[data-figure]").forEach((el) => near.observe(el));
+  }
+
+  // A form that is on its way says so, and offers the phone when it takes long.
+  document.addEventListener("submit", (event) => {
+    const form = event.target, button = event.submitter || form.querySelector("button");
+    if (!form.matches("[data-send]") || !button) return;
+    if (form.dataset.sending) { event.preventDefault(); return; }
+    form.dataset.sending = "true";
+    button.setAttribute("aria-busy", "true");
+    button.dataset.words = button.textContent;
+    button.textContent = "Sending…";
+    setTimeout(() => {
+      delete form.dataset.sending;
+      button.removeAttribute("aria-busy");
+      button.textContent = button.dataset.words;
+    }, 8000);
+  });
+
+  const peek = document.querySelector("[data-peek]");
+  if (peek) {
+    const input = peek.parentElement.querySelector("input"), show = peek.textContent;
+    peek.hidden = false;
+    peek.addEventListener("click", () => {
+      const isHidden = input.type === "password";
+      input.type = isHidden ? "text" : "password";
+      peek.textContent = isHidden ? peek.dataset.hide : show;
+    });
+  }
+
+  if (dot) {
+    setInterval(age, 1000);
+    setInterval(() => want(0), POLL);
+    document.addEventListener("visibilitychange", () => { if (!document.hidden) { want(0); listen(); } });
+    addEventListener("online", () => want(0));
+    listen();
+    age();
+    charts();
+  }
+})();

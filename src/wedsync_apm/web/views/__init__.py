@@ -1,0 +1,1 @@
+"""What each page shows, as frozen records: templates read these and nothing else."""
