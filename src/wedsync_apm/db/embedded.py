@@ -13,14 +13,13 @@ import json
 import os
 import secrets
 import shutil
-import signal
 import socket
 import stat
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -28,7 +27,6 @@ from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import quote
 
-import psutil
 import psycopg
 from psycopg import sql
 
@@ -43,7 +41,14 @@ from wedsync_apm.db.binaries import (
     server_user,
     system_root,
 )
+from wedsync_apm.db.processes import (
+    POLL_SECONDS,
+    end_server,
+    postmaster_says,
+    stop_left_behind,
+)
 from wedsync_apm.db.queries import load_queries
+from wedsync_apm.db.tuning import memory, tuning
 from wedsync_apm.errors import ConfigurationError, DatabaseAway
 from wedsync_apm.telemetry import get_logger
 
@@ -55,11 +60,7 @@ SUPERUSER: Final = "postgres"
 LONGEST_SOCKET_PATH: Final = 107
 """Bytes of a unix socket's path that Linux takes; macOS takes 103, see `_socket_folder`."""
 LOCK_RETRY_SECONDS: Final = 60.0
-FAST_STOP_SECONDS: Final = 60.0
-IMMEDIATE_STOP_SECONDS: Final = 10.0
 LARGEST_LOG_BYTES: Final = 16 * 1024 * 1024
-_POLL_SECONDS: Final = 0.05
-_MEGABYTE: Final = 1024 * 1024
 
 
 class EmbeddedPostgres:
@@ -146,7 +147,7 @@ class EmbeddedPostgres:
             self._user = server_user()
             record = self._read_record()
             self._data = self._data_folder(record)
-            self._stop_left_behind()
+            stop_left_behind(self._data)
             binaries = reachable_binaries(
                 find_binaries(self._pg_bin, self._data_version()), self._user
             )
@@ -165,7 +166,7 @@ class EmbeddedPostgres:
         """Stops the server: politely (fast shutdown), at once, and by force, in this order."""
         try:
             if self._process is not None:
-                self._end(self._process.pid)
+                end_server(self._data, self._process.pid)
                 # A zombie until we ask for its exit code.
                 self._process.wait()
                 self._process = None
@@ -235,8 +236,7 @@ class EmbeddedPostgres:
         if outside.exists():
             # Its DATA_DIR was removed, keys and record with it: nobody can open this data any more
             # by password, but it is not ours to delete.
-            self._data = outside
-            self._stop_left_behind()
+            stop_left_behind(outside)
             aside = outside.with_name(f"{outside.name}.left-{int(time.time())}")
             outside.rename(aside)
             log.warning(
@@ -320,7 +320,7 @@ class EmbeddedPostgres:
             # Processes of a killed server go away by themselves when they notice; until then they
             # hold its shared memory.
             time.sleep(0.5)
-            self._stop_left_behind()
+            stop_left_behind(self._data)
 
     def _launch_once(self, binaries: Binaries) -> int | None:
         """Starts and waits; None when the server is ready, else its exit code."""
@@ -339,7 +339,7 @@ class EmbeddedPostgres:
             )
         started = told = time.monotonic()
         while (code := self._process.poll()) is None:
-            if _postmaster_says(self._data) == (self._process.pid, "ready"):
+            if postmaster_says(self._data) == (self._process.pid, "ready"):
                 return None
             if time.monotonic() - told > 10:
                 told = time.monotonic()
@@ -348,7 +348,7 @@ class EmbeddedPostgres:
                     told - started,
                     extra={"action": "postgres_wait"},
                 )
-            time.sleep(_POLL_SECONDS)
+            time.sleep(POLL_SECONDS)
         return code
 
     def _socket_folder(self) -> Path:
@@ -376,7 +376,7 @@ class EmbeddedPostgres:
         return folder
 
     def _write_conf(self) -> None:
-        settings = tuning(_memory_bytes()) | {
+        settings = tuning(memory()) | {
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
             "unix_socket_directories": f'"{self._socket_dir}"',
@@ -402,94 +402,6 @@ class EmbeddedPostgres:
                 ) from exc
             raise DatabaseAway(f"{exc}\n{self.log_tail()}") from exc
 
-    def _stop_left_behind(self) -> None:
-        """Ends whatever still runs on our data, and removes a lock file that nobody holds."""
-        for process in _processes_on(self._data):
-            log.warning(
-                "Stopping process %d, left behind on %s by an earlier run",
-                process.pid,
-                self._data,
-                extra={"action": "postgres_take_over"},
-            )
-            if _postmaster_says(self._data)[0] == process.pid:
-                self._end(process.pid)
-        for process in _processes_on(self._data):
-            # Its postmaster is gone: it can only finish by itself or be ended.
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-                process.wait(IMMEDIATE_STOP_SECONDS)
-        # Left by a killed server. Its number may meanwhile belong to another process (in a
-        # container nearly always), which makes PostgreSQL refuse to start.
-        (self._data / "postmaster.pid").unlink(missing_ok=True)
-
-    def _end(self, pid: int) -> None:
-        steps = (
-            (signal.SIGINT, FAST_STOP_SECONDS),
-            (signal.SIGQUIT, IMMEDIATE_STOP_SECONDS),
-            (signal.SIGKILL, IMMEDIATE_STOP_SECONDS),
-        )
-        for number, patience in steps:
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
-            if _wait_for_end(pid, patience):
-                break
-            log.warning(
-                "PostgreSQL did not stop within %d s of %s",
-                patience,
-                number.name,
-                extra={"action": "postgres_stop"},
-            )
-        for process in _processes_on(self._data):
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-
-
-def tuning(memory_bytes: int) -> dict[str, str]:
-    """Settings for many small durable writes and short reads, on a machine shared with us."""
-    memory = memory_bytes // _MEGABYTE
-    settings = {
-        "shared_buffers": f"{min(max(memory // 8, 64), 2048)}MB",
-        "effective_cache_size": f"{max(memory // 2, 128)}MB",
-        "work_mem": f"{min(max(memory // 512, 4), 32)}MB",
-        "maintenance_work_mem": f"{min(max(memory // 32, 64), 512)}MB",
-        "max_connections": "120",
-        "max_locks_per_transaction": "256",  # a query may touch every day's partition
-        "synchronous_commit": "on",  # an acknowledged sample survives a power cut
-        "wal_compression": "on",
-        "wal_buffers": "16MB",
-        "min_wal_size": "256MB",
-        "max_wal_size": "2GB",
-        "checkpoint_timeout": "15min",
-        "checkpoint_completion_target": "0.9",
-        "random_page_cost": "1.1",
-        "jit": "off",  # compiling takes longer than any query of ours
-        "shared_preload_libraries": "pg_stat_statements",
-        "track_io_timing": "on",
-        "password_encryption": "scram-sha-256",
-        "timezone": "UTC",
-        "log_timezone": "UTC",
-        "log_line_prefix": "%m [%p] %u@%d/%a ",
-        "log_lock_waits": "on",
-        "log_min_duration_statement": "2s",
-        "log_parameter_max_length": "0",  # values are personal data and do not belong in a log
-        "log_parameter_max_length_on_error": "0",
-    }
-    with suppress(OSError):
-        shm = os.statvfs("/dev/shm")  # noqa: S108 - only its size is asked
-        if shm.f_blocks * shm.f_frsize < 256 * _MEGABYTE:
-            # Containers give 64 MB by default, less than one parallel query may ask for.
-            settings["dynamic_shared_memory_type"] = "mmap"
-    return settings
-
-
-def _memory_bytes() -> int:
-    """What this machine, or the container around us, may use."""
-    limits = [psutil.virtual_memory().total]
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        with suppress(OSError, ValueError):
-            limits.append(int(Path("/sys/fs/cgroup", name).read_text()))
-    return min(limits)
-
 
 def _quoted(value: str) -> str:
     return value.replace("\\", "\\\\").replace("'", "''")
@@ -503,36 +415,3 @@ def _free_port(wanted: int | None) -> int:
             probe.bind(("127.0.0.1", port))
             return int(probe.getsockname()[1])
     raise DatabaseAway("No free port on 127.0.0.1")
-
-
-def _postmaster_says(data: Path) -> tuple[int, str]:
-    """The process id and the status in postmaster.pid; (0, "") without one."""
-    try:
-        lines = (data / "postmaster.pid").read_text(errors="replace").splitlines()
-        return int(lines[0]), lines[7].strip() if len(lines) > 7 else ""
-    except (OSError, ValueError, IndexError):
-        return 0, ""
-
-
-def _processes_on(data: Path) -> Iterator[psutil.Process]:
-    """Server processes whose working folder is the data: a server never leaves it."""
-    for process in psutil.process_iter(["name"]):
-        name = process.info["name"] or ""
-        if not name.startswith(("postgres", "postmaster")):
-            continue
-        with suppress(psutil.Error, OSError):
-            if process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()) == data.resolve():
-                yield process
-
-
-def _wait_for_end(pid: int, seconds: float) -> bool:
-    """Whether the process ended in time; a zombie has ended."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-                return True
-        except psutil.NoSuchProcess:
-            return True
-        time.sleep(_POLL_SECONDS)
-    return False
