@@ -291,7 +291,7 @@ WORDS: Final[Mapping[str, str]] = {
     "rule.wedding_same": "On wedding days the same limit holds.",
     "rule.edit": "Change this rule",
     "rule.limit": "Limit",
-    "rule.limit_wedding": "Limit on wedding days",
+    "rule.limit_wedding": "On wedding days",
     "rule.limit_wedding_hint": "Leave empty to use the same limit.",
     "rule.hold": "Must last (seconds)",
     "rule.active": "This rule is on",

@@ -249,13 +249,14 @@
         c.setLineDash([]);
         this.words(c, limit.words, left + 6 * k, y - 5 * k, "left", this.look.crit, k);
       }
+      const ends = this.lastPoints(u);
       for (const [from, to, name] of this.free || []) {
         const size = c.measureText(name).width;
         const inside = to - from > size + 8 * k;
         const x = inside ? from + 6 * k : from - 6 * k;
-        if (inside || from - size > now + 6 * k) {
-          this.words(c, name, x, top + 13 * k, inside ? "left" : "right", this.look.accent, k);
-        }
+        const edge = inside ? from : from - size - 6 * k;
+        const isTaken = ends.some(([px, py]) => edge < px + 64 * k && px - 64 * k < to && py < top + 34 * k);
+        this.words(c, name, x, isTaken ? top + height - 6 * k : top + 13 * k, inside ? "left" : "right", this.look.accent, k);
       }
       c.fillStyle = this.look.crit;
       for (const tick of data.ticks) {
@@ -279,6 +280,15 @@
       c.strokeText(text, x, y);
       c.fillStyle = colour;
       c.fillText(text, x, y);
+    }
+
+    lastPoints(u) {
+      const { lines, x } = this.data;
+      return lines.map((line) => {
+        let last = line.values.length - 1;
+        while (last >= 0 && line.values[last] === null) last -= 1;
+        return last < 0 ? [-1e6, -1e6] : [u.valToPos(x[last], "x", true), u.valToPos(line.values[last], "y", true)];
+      });
     }
 
     // Up to three series carry their last value where they end.
