@@ -31,6 +31,9 @@ class Actor:
         claims: dict[str, Any] = {"role": self.role, "kind": self.kind}
         if self.subject is not None:
             claims["sub"] = str(self.subject)
+        if self.name:
+            # what timelines and the audit log call him
+            claims["name"] = self.name
         return claims
 
 
