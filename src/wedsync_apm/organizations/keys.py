@@ -24,7 +24,7 @@ SHOWN_CHARACTERS: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
-class MintedKey:
+class NewKey:
     """A key just made. `secret` is shown once and stored nowhere."""
 
     secret: str = field(repr=False)
@@ -33,13 +33,13 @@ class MintedKey:
     """The beginning of the secret, by which people tell their keys apart."""
 
 
-def mint_key(scope: KeyScope, *, is_platform: bool = False) -> MintedKey:
+def make_key(scope: KeyScope, *, is_platform: bool = False) -> NewKey:
     """A new random key for the scope; a platform key only takes samples in."""
     letter = _PLATFORM if is_platform else _LETTERS[scope]
     body = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
     head = f"{PREFIX}{letter}_{body}"
     secret = f"{head}_{_checksum(head)}"
-    return MintedKey(secret, hash_key(secret), secret[:SHOWN_CHARACTERS])
+    return NewKey(secret, hash_key(secret), secret[:SHOWN_CHARACTERS])
 
 
 def is_well_formed(secret: str) -> bool:

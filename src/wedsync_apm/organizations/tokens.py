@@ -10,6 +10,7 @@ import base64
 import binascii
 import json
 import re
+import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -22,8 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from wedsync_apm.clock import utcnow
-from wedsync_apm.config import Settings
-from wedsync_apm.db.logins import jwt_secret
+from wedsync_apm.config import Settings, load_or_create_secret
 from wedsync_apm.errors import ConfigurationError, Unauthorized
 from wedsync_apm.organizations.model import (
     ISSUER,
@@ -300,7 +300,9 @@ def load_tokens(settings: Settings, fetch: Fetch | None = None) -> Tokens:
     algorithms = settings.jwt_algorithms
     secret = None
     if "HS256" in algorithms:
-        secret = jwt_secret(settings)
+        secret = settings.jwt_secret or load_or_create_secret(
+            settings.data_dir, "jwt_secret", _make_secret
+        )
     keys = None
     if settings.jwks_url is not None:
         if fetch is None:
@@ -309,3 +311,7 @@ def load_tokens(settings: Settings, fetch: Fetch | None = None) -> Tokens:
     elif set(algorithms) - {"HS256"}:
         raise ConfigurationError("ES256 and RS256 need WEDSYNC_APM_JWKS_URL: where the keys are")
     return Tokens(settings.jwt_audience, algorithms, secret, keys)
+
+
+def _make_secret() -> str:
+    return secrets.token_urlsafe(48)
