@@ -1,6 +1,6 @@
 """An HTTP server that behaves as other people's servers do on their worst day.
 
-The path says how: /status/503, /status/429/7 (with Retry-After: 7), /ok, /says/<words>, /huge,
+The path says how: /status/503, /status/429/7 (with Retry-After: 7), /ok, /says/403/<words>, /huge,
 /slow-head, /slow-body, /drip, /reset, /close, /half, /garbage, /long-head, /redirect/3,
 /to?<address>. Paths may go on after that, so that a test can hide a secret in them. Every request
 that was read stands in `requests`.
@@ -94,9 +94,9 @@ async def _behave(seen: Seen, writer: asyncio.StreamWriter) -> None:  # noqa: PL
         case ["ok", *_]:
             _head(writer, 200, "Content-Length: 2\r\n")
             writer.write(b"ok")
-        case ["says", words, *_]:
+        case ["says", status, words, *_]:
             body = unquote(words).encode()
-            _head(writer, 200, f"Content-Length: {len(body)}\r\n")
+            _head(writer, int(status), f"Content-Length: {len(body)}\r\n")
             writer.write(body)
         case ["huge", *_]:
             _head(writer, 200, "Content-Length: 104857600\r\n")

@@ -88,8 +88,10 @@ class EgressClient:
         resolve: Resolver | None = None,
         own_addresses: Callable[[], Collection[Address]] | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        total_seconds: float = TOTAL_SECONDS,
     ) -> None:
         self._policy = policy
+        self._total_seconds = total_seconds
         self._ssl_context = ssl_context or ssl.create_default_context()
         self._own_addresses = own_addresses or interface_addresses
         # Looking a name up blocks a thread for as long as the name's owner likes. In the common
@@ -108,11 +110,11 @@ class EgressClient:
         *,
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
-        timeout_seconds: float = TOTAL_SECONDS,
+        timeout_seconds: float | None = None,
         max_redirects: int = 0,
         read_body: bool = True,
     ) -> Answer:
-        """One call, its redirects included, within `timeout_seconds` (30 at most).
+        """One call, its redirects included, within `timeout_seconds` (10 by default, 30 at most).
 
         Only GET and HEAD follow redirects, `max_redirects` of them (3 at most), without the
         caller's headers once the origin changes; the default follows none. Without `read_body` the
@@ -120,7 +122,7 @@ class EgressClient:
         allowed, EgressFailed when no answer came.
         """
         redirects = min(max_redirects, MAX_REDIRECTS) if method in ("GET", "HEAD") else 0
-        limit = min(timeout_seconds, LONGEST_SECONDS)
+        limit = min(timeout_seconds or self._total_seconds, LONGEST_SECONDS)
         begun = time.monotonic()
         sent_headers = dict(headers or {})
         target = read_url(url)

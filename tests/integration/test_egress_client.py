@@ -15,8 +15,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from tests.support.worst_day import WorstDay, worst_day
 
+from tests.support.worst_day import WorstDay, worst_day
 from wedsync_apm.egress import EgressClient, EgressFailed, EgressPolicy, EgressRefused, Failure
 from wedsync_apm.egress.client import READ_LIMIT_BYTES
 from wedsync_apm.egress.policy import Address

@@ -1,0 +1,1 @@
+"""Everything that reaches a person: the outbox, the stages, and the channels."""

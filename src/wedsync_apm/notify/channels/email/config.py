@@ -1,0 +1,28 @@
+"""Where an e-mail goes: one address, nothing secret."""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from wedsync_apm.errors import FieldError, NotValid
+
+# Stricter than RFC 5322 on purpose: no quotes, comments, groups or lists, so that an address can
+# never turn into two, or into a header.
+_ADDRESS: Final = re.compile(
+    r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}"
+    r"@(?=.{1,255}\Z)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EmailTarget:
+    """One mailbox."""
+
+    address: str
+
+
+def configure(address: str, secret: str | None) -> EmailTarget:
+    """The mailbox of a contact. Raises NotValid if the address is none."""
+    if not _ADDRESS.fullmatch(address):
+        raise NotValid(errors=[FieldError("address", "is not one e-mail address")])
+    return EmailTarget(address)

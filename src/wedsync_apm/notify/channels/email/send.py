@@ -1,0 +1,137 @@
+"""Hands one e-mail to the mail server."""
+
+import asyncio
+import re
+import ssl
+from contextlib import suppress
+from datetime import datetime
+from typing import Final
+
+import aiosmtplib
+
+from wedsync_apm.egress import EgressFailed, EgressRefused
+from wedsync_apm.notify.channels.email.config import EmailTarget
+from wedsync_apm.notify.channels.email.render import compose
+from wedsync_apm.notify.mail_server import MailServer
+from wedsync_apm.notify.message import Message, Tools, failed_call
+from wedsync_apm.notify.model import Outcome, Result
+
+_ENHANCED: Final = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?=\s|$)")
+
+
+async def send(message: Message, target: EmailTarget, tools: Tools, at: datetime) -> Outcome:
+    """One attempt. The server's own words are never passed on: they may quote what was sent."""
+    server = tools.mail
+    if server is None:
+        return Outcome(
+            Result.INBOX,
+            "No mail server is set up (WEDSYNC_APM_SMTP_URL), so this stays here and went nowhere.",
+        )
+    mail = compose(message, server.sender, server.domain, target.address)
+    is_handed_over = False
+    try:
+        async with asyncio.timeout(server.total_seconds):
+            socket = await tools.egress.connect(server.host, server.port)
+            client = _client(server)
+            try:
+                await client.connect(sock=socket, port=None)
+                is_handed_over = True
+                _, answer = await client.send_message(mail)
+            except BaseException:
+                client.close()
+                socket.close()
+                raise
+    except (
+        EgressRefused,
+        EgressFailed,
+        aiosmtplib.SMTPException,
+        TimeoutError,
+        OSError,
+        ValueError,
+    ) as exc:
+        return _judge(exc, server, is_handed_over)
+    # It is the server's now; whether the goodbye works changes nothing.
+    with suppress(aiosmtplib.SMTPException, OSError, TimeoutError):
+        await client.quit(timeout=2)
+    client.close()
+    return Outcome(
+        Result.SENT,
+        "the mail server has taken it",
+        provider_id=mail["Message-ID"],
+        provider_status=f"SMTP 250 {_enhanced(answer)}".strip(),
+    )
+
+
+def _client(server: MailServer) -> aiosmtplib.SMTP:
+    return aiosmtplib.SMTP(
+        hostname=server.host,
+        username=server.username,
+        password=server.password,
+        # Named here, else it is looked up, which blocks the whole process.
+        local_hostname=server.domain,
+        timeout=server.total_seconds,
+        use_tls=server.security == "tls",
+        start_tls={"tls": False, "starttls": True, "if offered": None}[server.security],
+        # Where TLS is only taken if offered, whoever could fake a certificate could as well take
+        # the offer away; a certificate that nobody signed is still better than none.
+        validate_certs=server.security != "if offered",
+        tls_context=server.tls,
+    )
+
+
+def _judge(error: Exception, server: MailServer, is_handed_over: bool) -> Outcome:
+    match error:
+        case EgressRefused():
+            outcome = Outcome(Result.FAILED, error.reason)
+        case EgressFailed():
+            outcome = failed_call(error)
+        case aiosmtplib.SMTPRecipientsRefused():
+            refused = error.recipients[0]
+            outcome = _refused(refused.code, refused.message, "the address")
+        case (
+            aiosmtplib.SMTPAuthenticationError()
+            | aiosmtplib.SMTPSenderRefused()
+            | aiosmtplib.SMTPConnectResponseError()
+            | aiosmtplib.SMTPHeloError()
+        ):
+            # Our own set-up is wrong, not the message: once that is mended, it goes out.
+            outcome = Outcome(
+                Result.RETRY,
+                f"the mail server does not accept us as the sender ({error.code})",
+                provider_status=f"SMTP {error.code}",
+            )
+        # A code below 400 is no code: the answer could not be read.
+        case aiosmtplib.SMTPResponseException() if error.code >= 400:
+            outcome = _refused(error.code, error.message, "the message")
+        case _:
+            outcome = Outcome(
+                Result.RETRY,
+                f"{server.host} {_trouble(error)}",
+                provider_status="no answer",
+                may_have_arrived=is_handed_over,
+            )
+    return outcome
+
+
+def _refused(code: int, answer: str, what: str) -> Outcome:
+    status = f"SMTP {code} {_enhanced(answer)}".strip()
+    if 400 <= code < 500:
+        return Outcome(
+            Result.RETRY, f"the mail server does not take {what} now", provider_status=status
+        )
+    return Outcome(Result.FAILED, f"the mail server refuses {what}", provider_status=status)
+
+
+def _enhanced(answer: str) -> str:
+    match = _ENHANCED.match(answer)
+    return match[0] if match else ""
+
+
+def _trouble(error: BaseException) -> str:
+    if isinstance(error, aiosmtplib.SMTPTimeoutError | TimeoutError):
+        return "did not finish in time"
+    if isinstance(error, ssl.SSLError) or isinstance(error.__cause__, ssl.SSLError):
+        return "has no valid TLS"
+    if isinstance(error, aiosmtplib.SMTPServerDisconnected | aiosmtplib.SMTPConnectError | OSError):
+        return "broke the connection off"
+    return "does not answer in proper SMTP"

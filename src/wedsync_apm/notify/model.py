@@ -1,0 +1,244 @@
+"""What a delivery is, what may become of it, and when it is tried again.
+
+    pending ─┬─> leased ──> sending ─┬─> sent ──> delivered
+    retry ───┤     │                 ├─> retry      (it was not taken; due_at says when)
+    unknown ─┘     │                 ├─> failed     (it never will)
+                   │                 ├─> inbox      (no sender is set up; kept to read here)
+                   │                 └─> unknown    (the lease ran out: we cannot know)
+                   └─> cancelled | suppressed | expired | failed | inbox
+
+`sending` is committed before the network is touched. What is found in `sending` after its lease ran
+out may have arrived or not, so it becomes `unknown`, never `pending`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import Final, Self
+from uuid import UUID
+
+from wedsync_apm.types import Channel, IncidentStatus
+
+
+class Kind(StrEnum):
+    """Why somebody gets a message."""
+
+    PAGE = "page"
+    UPDATE = "update"
+    RESOLVED = "resolved"
+    REOPENED = "reopened"
+    TEST = "test"
+
+
+class State(StrEnum):
+    """Where a delivery stands; the comment names what may follow."""
+
+    PENDING = "pending"  # -> leased
+    LEASED = "leased"  # -> sending, cancelled, suppressed, expired, failed, inbox; leased again
+    SENDING = "sending"  # -> sent, retry, failed, inbox, unknown
+    SENT = "sent"  # -> delivered
+    DELIVERED = "delivered"  # the end
+    UNKNOWN = "unknown"  # -> leased
+    RETRY = "retry"  # -> leased
+    FAILED = "failed"  # the end
+    SUPPRESSED = "suppressed"  # the end
+    CANCELLED = "cancelled"  # the end
+    EXPIRED = "expired"  # the end
+    INBOX = "inbox"  # the end
+
+
+_DROPS: Final = frozenset({State.CANCELLED, State.SUPPRESSED, State.EXPIRED})
+TRANSITIONS: Final[Mapping[State, frozenset[State]]] = {
+    State.PENDING: frozenset({State.LEASED}),
+    State.RETRY: frozenset({State.LEASED}),
+    State.UNKNOWN: frozenset({State.LEASED}),
+    State.LEASED: frozenset({State.LEASED, State.SENDING, State.FAILED, State.INBOX}) | _DROPS,
+    State.SENDING: frozenset({State.SENT, State.RETRY, State.FAILED, State.INBOX, State.UNKNOWN}),
+    State.SENT: frozenset({State.DELIVERED}),
+    State.DELIVERED: frozenset(),
+    State.FAILED: frozenset(),
+    State.SUPPRESSED: frozenset(),
+    State.CANCELLED: frozenset(),
+    State.EXPIRED: frozenset(),
+    State.INBOX: frozenset(),
+}
+WAITING: Final = frozenset({State.PENDING, State.RETRY, State.UNKNOWN})
+REACHED: Final = frozenset({State.SENT, State.DELIVERED, State.UNKNOWN})
+"""States after which we must assume that the person has read it."""
+
+
+class Result(StrEnum):
+    """What a channel says about one attempt."""
+
+    SENT = "sent"
+    RETRY = "retry"
+    FAILED = "failed"
+    INBOX = "inbox"  # nothing is set up that could send it
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One attempt's end. `reason` is in plain words and never holds a secret."""
+
+    result: Result
+    reason: str
+    provider_id: str | None = None
+    provider_status: str | None = None
+    retry_after_seconds: float | None = None
+    """How long the other side asked us to wait; None when it did not say."""
+    may_have_arrived: bool = False
+    """True when it was not taken for sure, but may have been read all the same."""
+
+    @property
+    def state(self) -> State:
+        """The state that this outcome leads to."""
+        return State(self.result.value)
+
+    def identified(self, provider_id: str) -> Self:
+        """The same, with the id under which the other side knows the message, if it took it."""
+        return replace(self, provider_id=provider_id if self.result is Result.SENT else None)
+
+
+# What a status says about us (slow down, come again) and not about the message.
+_RETRIED_4XX: Final = frozenset({408, 421, 423, 425, 429})
+MAX_RETRY_AFTER_SECONDS: Final = 3600.0
+
+
+def judge_status(status: int, retry_after: str | None, at: datetime) -> Outcome:
+    """What an HTTP status means for a message: 2xx sent, 5xx and a few others retry, else failed.
+
+    `retry_after` is the header as it came: seconds or an HTTP date; more than an hour is cut.
+    """
+    words = f"the receiver answered {status}"
+    shown = f"HTTP {status}"
+    if 200 <= status < 300:
+        return Outcome(Result.SENT, words, provider_status=shown)
+    if status in _RETRIED_4XX or 500 <= status < 600:
+        wait = parse_retry_after(retry_after, at)
+        return Outcome(Result.RETRY, words, provider_status=shown, retry_after_seconds=wait)
+    if 300 <= status < 400:
+        words = f"{words}: redirects are not followed, give the final address"
+    elif status == 410:
+        words = f"{words}: it does not want our messages any more"
+    return Outcome(Result.FAILED, words, provider_status=shown)
+
+
+def parse_retry_after(value: str | None, at: datetime) -> float | None:
+    """Seconds to wait from a Retry-After header; None when there is none that can be read."""
+    if value is None:
+        return None
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        # A number too long to be meant is as good as the longest wait.
+        return float(min(int(text[:9]), MAX_RETRY_AFTER_SECONDS))
+    try:
+        until = parsedate_to_datetime(text)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    if until.tzinfo is None:
+        until = until.replace(tzinfo=UTC)
+    return min(max((until - at).total_seconds(), 0.0), MAX_RETRY_AFTER_SECONDS)
+
+
+_FIRST_DELAY_SECONDS: Final = 1.0
+_LONGEST_DELAY: Final[Mapping[Kind, float]] = {
+    Kind.PAGE: 60.0,
+    Kind.REOPENED: 60.0,
+    Kind.RESOLVED: 300.0,
+    Kind.UPDATE: 300.0,
+    Kind.TEST: 60.0,
+}
+# Past its time a message does more harm than good. A page lives for as long as it is needed, which
+# is asked before each attempt; a day bounds even that.
+_LIFETIME: Final[Mapping[Kind, timedelta]] = {
+    Kind.PAGE: timedelta(hours=24),
+    Kind.REOPENED: timedelta(hours=24),
+    Kind.RESOLVED: timedelta(hours=24),
+    Kind.UPDATE: timedelta(hours=1),
+    Kind.TEST: timedelta(minutes=15),
+}
+
+
+def retry_delay_seconds(
+    kind: Kind, attempt: int, retry_after_seconds: float | None, spread: float
+) -> float:
+    """Seconds until the next try after `attempt` tries: 1, 2, 4 … times 0.5 to 1.5.
+
+    `spread` is a number by chance from 0 to 1: it keeps a thousand messages from coming back at
+    once to a server that has just got up. A wait that was asked for is never cut short.
+    """
+    steps = min(max(attempt, 1) - 1, 20)
+    delay = min(_FIRST_DELAY_SECONDS * 2.0**steps, _LONGEST_DELAY[kind])
+    delay *= 0.5 + spread
+    return max(delay, retry_after_seconds or 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentNow:
+    """What the incident looks like at the moment of sending."""
+
+    status: IncidentStatus
+    generation: int
+    acknowledged_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One leased row of the outbox, as far as it decides whether to send."""
+
+    id: UUID
+    organization_id: UUID
+    incident_id: UUID | None
+    contact_method_id: UUID | None
+    channel: Channel
+    kind: Kind
+    generation: int | None
+    created_at: datetime
+    expires_at: datetime | None
+    incident: IncidentNow | None
+    was_told: bool
+    """Whether this receiver was told of the trouble, as far as we know."""
+    is_reachable: bool
+    """Whether its contact method is still there and in use."""
+    may_have_arrived: bool
+    """True when a sender died in the middle of an earlier try, and nobody can tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Why a delivery is not sent, and the state that says so."""
+
+    state: State
+    reason: str
+
+
+def no_longer_needed(delivery: Delivery) -> Drop | None:
+    """Why this message has lost its sense since it was written; None while it is needed."""
+    incident = delivery.incident
+    if delivery.kind is Kind.TEST:
+        return None
+    if incident is None:
+        return Drop(State.CANCELLED, "the incident is gone")
+    is_over = incident.status in (IncidentStatus.RESOLVED, IncidentStatus.CLOSED)
+    drop: Drop | None = None
+    if delivery.kind is Kind.RESOLVED:
+        if not is_over:
+            drop = Drop(State.CANCELLED, "it has come back since")
+        elif not delivery.was_told:
+            drop = Drop(State.SUPPRESSED, "this receiver never heard of the trouble")
+    elif is_over:
+        drop = Drop(State.CANCELLED, "it is over already")
+    elif delivery.kind in (Kind.PAGE, Kind.REOPENED):
+        if incident.status is not IncidentStatus.OPEN:
+            who = incident.acknowledged_by or "somebody"
+            drop = Drop(State.CANCELLED, f"{who} has it in hand")
+        elif incident.generation != delivery.generation:
+            drop = Drop(State.CANCELLED, "a newer call has taken its place")
+    return drop
+
+
+def expires_at(delivery: Delivery) -> datetime:
+    """When a message that still waits has lost its sense: its own time, else its kind's."""
+    return delivery.expires_at or delivery.created_at + _LIFETIME[delivery.kind]
