@@ -6,13 +6,10 @@ that every command that is given the data folder finds them.
 
 import secrets
 from pathlib import Path
-from typing import Final
 
 from wedsync_apm.config import Settings, load_or_create_secret
 from wedsync_apm.db.migrate import LOGIN_ROLES, login_conninfo
 from wedsync_apm.errors import ConfigurationError
-
-JWT_SECRET: Final = "jwt_secret"  # noqa: S105 - the name, not the secret
 
 
 def role_password(data_dir: Path, role: str) -> str:
@@ -34,10 +31,3 @@ def role_conninfo(settings: Settings, role: str, *, direct: bool = False) -> str
             "a running one with --data-dir, or set WEDSYNC_APM_DATABASE_URL"
         )
     return login_conninfo(url, role, role_password(settings.data_dir, role))
-
-
-def jwt_secret(settings: Settings) -> str:
-    """The secret that signs and checks HS256 tokens: as set, else made into the data folder."""
-    if settings.jwt_secret is not None:
-        return settings.jwt_secret
-    return load_or_create_secret(settings.data_dir, JWT_SECRET, lambda: secrets.token_urlsafe(48))
