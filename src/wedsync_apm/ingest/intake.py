@@ -1,0 +1,175 @@
+"""From an unpacked body to a receipt: decode, look at the budget, store, count what was refused."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+import numpy as np
+
+from wedsync_apm.clock import utcnow
+from wedsync_apm.errors import FieldError, RateLimited
+from wedsync_apm.ingest import json_samples, model, remote_write
+from wedsync_apm.ingest.limits import IngestLimits, SampleBudget
+from wedsync_apm.ingest.model import Decoded, IngestGrant, Rejections
+from wedsync_apm.ingest.writer import Written
+from wedsync_apm.metrics.model import Ints, Mask, SampleBatch, SeriesDirectory
+
+READ_AT_ONCE: Final = 2_000
+"""JSON samples (about 7 us each) between which other requests get their turn."""
+LARGE_BODY_BYTES: Final = 256 * 1024
+"""Bodies from here on are split in a thread."""
+
+
+class SampleWriter(Protocol):
+    """What the intake needs of a `Writer`."""
+
+    async def write(self, batch: SampleBatch) -> Written: ...
+
+    def count_refusals(self, source: str, rejections: Rejections) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a request: `accepted` samples are committed, the others stand in
+    `rejections`."""
+
+    accepted: int
+    rejections: Rejections
+
+
+def _now_ms() -> int:
+    return int(utcnow().timestamp() * 1000)
+
+
+class Intake:
+    """One per process, in front of its writer."""
+
+    def __init__(
+        self,
+        writer: SampleWriter,
+        limits: IngestLimits | None = None,
+        now_ms: Callable[[], int] = _now_ms,
+    ) -> None:
+        self.limits = limits or IngestLimits()
+        self._writer, self._now_ms = writer, now_ms
+        self._budget = SampleBudget(self.limits.samples_per_second, self.limits.burst)
+        self._directory = SeriesDirectory()
+        self._remote_write = remote_write.RemoteWriteDecoder(self._directory, self.limits)
+
+    async def take_json(self, body: bytes, content_type: str, grant: IngestGrant) -> Receipt:
+        """JSON or NDJSON, unpacked. Raises what `split_body` and `Writer.write` raise, TooLarge
+        for too many samples, and RateLimited."""
+        if len(body) < LARGE_BODY_BYTES:
+            items = json_samples.split_body(body, content_type)
+        else:
+            items = await asyncio.to_thread(json_samples.split_body, body, content_type)
+        self.limits.check_samples(len(items))
+        self._renew_directory()
+        reader = json_samples.JsonReader(grant, self._directory, self.limits, self._now_ms())
+        for index, item in enumerate(items):
+            if index and index % READ_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            reader.read(index, item)
+        return await self._store(reader.finish(), grant)
+
+    async def take_remote_write(self, body: bytes, grant: IngestGrant) -> Receipt:
+        """A WriteRequest of remote write 1.0, unpacked. Raises MalformedBody, TooLarge,
+        RateLimited, and what `Writer.write` raises."""
+        self._renew_directory()
+        decoded = await self._remote_write.decode(body, grant, self._now_ms())
+        return await self._store(decoded, grant)
+
+    async def _store(self, decoded: Decoded, grant: IngestGrant) -> Receipt:
+        rejections = decoded.rejections
+        batch, positions = decoded.batch, decoded.positions
+        within = self._within_budget(batch, grant, rejections, positions)
+        if within is not None:
+            batch = _select(batch, within)
+            positions = None if positions is None else positions[within]
+        written = await self._writer.write(batch)
+        for reason, refused in written.refused.items():
+            self._reject(batch, refused, reason, rejections, positions)
+        if rejections.count:
+            self._writer.count_refusals(batch.source, rejections)
+        return Receipt(written.stored + len(batch.ended), rejections)
+
+    def _within_budget(
+        self,
+        batch: SampleBatch,
+        grant: IngestGrant,
+        rejections: Rejections,
+        positions: Ints | None,
+    ) -> Mask | None:
+        """Which samples their organizations have room for; None for all.
+
+        Whoever writes for itself is told to wait. A platform key is not: one organization over its
+        rate must not hold up the others, so its samples are refused and counted.
+        """
+        if not len(batch):
+            return None
+        if grant.organization_id is not None:
+            wait = self._budget.take(grant.organization_id, len(batch))
+            if wait:
+                raise RateLimited(
+                    f"More than {self.limits.samples_per_second:g} samples a second; "
+                    "nothing of this request was stored.",
+                    retry_after=wait,
+                )
+            return None
+        organization = batch.directory.organization_of(batch.series)
+        handles, counts = np.unique(organization, return_counts=True)
+        over = [
+            handle
+            for handle, count in zip(handles.tolist(), counts.tolist(), strict=True)
+            if self._budget.take(batch.directory.organizations[handle], count)
+        ]
+        if not over:
+            return None
+        refused = np.isin(organization, over)
+        self._reject(batch, np.flatnonzero(refused), model.RATE_LIMIT, rejections, positions)
+        return ~refused
+
+    def _reject(
+        self,
+        batch: SampleBatch,
+        refused: Ints,
+        reason: str,
+        rejections: Rejections,
+        positions: Ints | None,
+    ) -> None:
+        """Notes samples that are refused for what their organization has or is."""
+        text = {
+            model.RATE_LIMIT: f"more than {self.limits.samples_per_second:g} samples a second",
+            model.TOO_MANY_SERIES: f"is a new series, and the organization has the "
+            f"{self.limits.series} series that it may have; use fewer distinct tag values",
+            model.UNKNOWN_ORGANIZATION: "names no organization that exists",
+        }[reason]
+        fields = {
+            model.RATE_LIMIT: "sample",
+            model.TOO_MANY_SERIES: "tags",
+            model.UNKNOWN_ORGANIZATION: model.ORGANIZATION_LABEL,
+        }
+        series = batch.series[refused].tolist()
+        for place, handle in zip(refused.tolist(), series, strict=True):
+            index = None if positions is None else int(positions[place])
+            rejections.add(
+                reason,
+                FieldError(fields[reason], text, index),
+                batch.directory.keys[handle].organization_id,
+            )
+
+    def _renew_directory(self) -> None:
+        if self._directory.is_full:
+            self._directory = SeriesDirectory()
+            self._remote_write = remote_write.RemoteWriteDecoder(self._directory, self.limits)
+
+
+def _select(batch: SampleBatch, chosen: Mask) -> SampleBatch:
+    return replace(
+        batch,
+        series=batch.series[chosen],
+        timestamps_ms=batch.timestamps_ms[chosen],
+        values=batch.values[chosen],
+        context_index=None if batch.context_index is None else batch.context_index[chosen],
+    )

@@ -1,0 +1,337 @@
+"""Our own protocol: samples as JSON or as NDJSON, one object a sample.
+
+Each sample is decoded and judged on its own, so that a bad one costs nothing but itself. NaN and
+the infinities are not JSON; a body that contains them is read all the same, and the samples that
+have them are refused by name while the others are stored.
+
+A time stamp is RFC 3339 with an offset, or a number since 1970 UTC: seconds, with a fraction if
+you like, or from 100,000,000,000 on milliseconds (as seconds that would be the year 5138). Without
+one, the time is that of arrival. Times are kept in whole milliseconds.
+"""
+
+import json
+import math
+import re
+from array import array
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated, Any, Final, Literal, get_args
+from uuid import UUID
+
+import msgspec
+import numpy as np
+
+from wedsync_apm.errors import FieldError, MalformedBody, NotValid, UnsupportedMedia
+from wedsync_apm.ingest import model
+from wedsync_apm.ingest.limits import IngestLimits
+from wedsync_apm.ingest.model import Decoded, IngestGrant, Rejections
+from wedsync_apm.metrics.model import (
+    CALENDAR,
+    SampleBatch,
+    SeriesDirectory,
+    SeriesKey,
+    infer_metric_type,
+)
+
+JSON_TYPES: Final = ("application/json", "text/json", "")
+NDJSON_TYPES: Final = ("application/x-ndjson", "application/ndjson", "application/jsonl")
+SOURCE: Final = "api"
+
+FIRST_MILLISECONDS: Final = 100_000_000_000
+"""Numbers from here on are milliseconds, smaller ones seconds."""
+
+MetricType = Literal["gauge", "counter", "histogram", "summary", "timer"]
+
+
+Criticality = Literal["low", "medium", "high", "critical"]
+
+
+class _WeddingContext(msgspec.Struct):
+    """The keys of a wedding context that have a meaning here; others are kept as they are."""
+
+    is_wedding_day: bool = False
+    wedding_id: str | None = None
+    phase: str | None = None
+    wedding_date: date | None = None
+    criticality_level: Criticality | None = None
+
+
+class _Sample(msgspec.Struct):
+    service_name: str
+    metric_name: str
+    value: float
+    timestamp: int | float | str | None = None
+    metric_type: MetricType | None = None
+    unit: str | None = None
+    tags: dict[str, str] = {}
+    wedding_context: dict[str, Any] | None = None
+
+
+class _Body(msgspec.Struct):
+    samples: list[msgspec.Raw]
+
+
+_decode_body = msgspec.json.Decoder(_Body).decode
+_decode_sample = msgspec.json.Decoder(_Sample).decode
+_encode = msgspec.json.Encoder(order="sorted").encode
+_Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+
+_LABELS: Final = {
+    "metric_type": get_args(MetricType),
+    "criticality_level": get_args(Criticality),
+}
+
+
+def split_body(body: bytes, content_type: str) -> Sequence[object]:
+    """The samples of a body, each still to be read by a `JsonReader`.
+
+    Raises UnsupportedMedia for another content type, MalformedBody for what is not JSON at all,
+    and NotValid for JSON of another shape.
+    """
+    if content_type in NDJSON_TYPES:
+        return [msgspec.Raw(line) for line in body.splitlines() if line.strip()]
+    if content_type in JSON_TYPES:
+        return _json_items(body)
+    known = ", ".join((JSON_TYPES[0], NDJSON_TYPES[0]))
+    raise UnsupportedMedia(f"Content-Type {content_type[:100]!r} is not one of {known}.")
+
+
+def _json_items(body: bytes) -> Sequence[object]:
+    """The elements of `samples`: raw JSON, or objects where only Python's reader could read it."""
+    try:
+        return _decode_body(body).samples
+    except msgspec.ValidationError as exc:
+        raise NotValid(errors=[FieldError(*_explain(exc))]) from exc
+    except (msgspec.DecodeError, RecursionError):
+        found = _lenient(body)
+    if not isinstance(found, dict) or not isinstance(found.get("samples"), list):
+        raise NotValid(errors=[FieldError("samples", "is missing or no list")])
+    samples: list[object] = found["samples"]
+    return samples
+
+
+def _lenient(body: bytes | msgspec.Raw) -> object:
+    """Reads NaN, Infinity and numbers out of range as floats, which are refused one by one.
+
+    Raises MalformedBody for what is not JSON by that measure either.
+    """
+    try:
+        return json.loads(bytes(body), parse_int=_bounded_int)
+    except (ValueError, RecursionError) as exc:
+        raise MalformedBody(f"The body is not JSON: {str(exc)[:200]}.") from exc
+
+
+def _bounded_int(digits: str) -> int | float:
+    return int(digits) if len(digits) < 20 else float(digits)
+
+
+class JsonReader:
+    """Reads the samples of one request into the columns of a batch."""
+
+    def __init__(
+        self, grant: IngestGrant, directory: SeriesDirectory, limits: IngestLimits, now_ms: int
+    ) -> None:
+        self._grant, self._directory, self._limits = grant, directory, limits
+        self._now_ms, self._window = now_ms, limits.window(now_ms)
+        self._series = array("q")
+        self._timestamps = array("q")
+        self._values = array("d")
+        self._context_index = array("q")
+        self._positions = array("q")
+        self._contexts: dict[str, int] = {}
+        self._rejections = Rejections(limits.listed_errors)
+
+    def read(self, index: int, item: object) -> None:
+        """Takes the sample, or notes why not; `index` is its place in the request."""
+        organization_id = self._grant.organization_id
+        try:
+            sample = _sample(item)
+            organization_id, tags = self._tenant(sample)
+            key = self._key(sample, organization_id, tags)
+            timestamp = self._timestamp(sample.timestamp)
+            context = self._context(sample.wedding_context)
+            if not math.isfinite(sample.value):
+                raise _Refused(
+                    model.NOT_FINITE, "value", "is not finite: JSON knows no NaN and no infinity"
+                )
+        except _Refused as refused:
+            error = FieldError(refused.field, refused.reason, index)
+            self._rejections.add(refused.code, error, organization_id)
+            return
+        self._series.append(self._directory.handle(key))
+        self._timestamps.append(timestamp)
+        self._values.append(sample.value)
+        self._context_index.append(context)
+        self._positions.append(index)
+
+    def finish(self) -> Decoded:
+        """The samples that were good, and what was wrong with the others."""
+        batch = SampleBatch(
+            directory=self._directory,
+            series=np.frombuffer(self._series, np.int64),
+            timestamps_ms=np.frombuffer(self._timestamps, np.int64),
+            values=np.frombuffer(self._values, np.float64),
+            source=SOURCE,
+            contexts=tuple(self._contexts),
+            context_index=np.frombuffer(self._context_index, np.int64) if self._contexts else None,
+        )
+        return Decoded(batch, self._rejections, np.frombuffer(self._positions, np.int64))
+
+    def _tenant(self, sample: _Sample) -> tuple[UUID, dict[str, str]]:
+        if self._grant.organization_id is not None:
+            return self._grant.organization_id, sample.tags
+        tags = dict(sample.tags)
+        field = f"tags.{model.ORGANIZATION_LABEL}"
+        named = tags.pop(model.ORGANIZATION_LABEL, None)
+        if named is None:
+            raise _Refused(model.INVALID, field, "a platform key needs it on every sample")
+        try:
+            return UUID(named), tags
+        except ValueError:
+            raise _Refused(model.INVALID, field, "is not a UUID") from None
+
+    def _key(self, sample: _Sample, organization_id: UUID, tags: dict[str, str]) -> SeriesKey:
+        problem = self._limits.problem_with_series(
+            sample.service_name, sample.metric_name, tags.items()
+        )
+        if problem is None and (sample.unit or "") != "":
+            problem = self._limits.problem_with_name("unit", sample.unit or "")
+        if problem is not None:
+            raise _Refused(model.INVALID, problem.field, problem.reason)
+        return SeriesKey(
+            organization_id,
+            sample.service_name,
+            sample.metric_name,
+            tuple(sorted(tags.items())),
+            sample.metric_type or infer_metric_type(sample.metric_name),
+            sample.unit or None,
+        )
+
+    def _timestamp(self, given: float | str | None) -> int:
+        if given is None:
+            return self._now_ms
+        if isinstance(given, str):
+            try:
+                moment = msgspec.convert(given, _Moment)
+            except msgspec.ValidationError:
+                reason = "is not RFC 3339 with an offset, such as 2026-06-20T14:00:00Z"
+                raise _Refused(model.INVALID, "timestamp", reason) from None
+            # Not timestamp() * 1000: a float has not the digits to give every millisecond back.
+            timestamp = (moment - _EPOCH) // timedelta(milliseconds=1)
+        elif not -math.inf < given < math.inf:
+            raise _Refused(model.INVALID, "timestamp", "is not a finite number")
+        elif abs(given) >= FIRST_MILLISECONDS:
+            timestamp = round(given)
+        else:
+            timestamp = round(given * 1000)
+        if timestamp < self._window.earliest_ms:
+            reason = f"lies more than {_days(self._limits.past)} back"
+            raise _Refused(model.TOO_OLD, "timestamp", reason)
+        if timestamp > self._window.latest_ms:
+            reason = f"lies more than {_minutes(self._limits.future)} ahead"
+            raise _Refused(model.TOO_NEW, "timestamp", reason)
+        return timestamp
+
+    def _context(self, given: dict[str, Any] | None) -> int:
+        if given is None:
+            return CALENDAR
+        try:
+            msgspec.convert(given, _WeddingContext)
+            text = _encode(given).decode()
+        except (msgspec.ValidationError, msgspec.EncodeError, UnicodeEncodeError) as exc:
+            field, reason = _explain(exc)
+            field = f"wedding_context.{field}" if field else "wedding_context"
+            raise _Refused(model.INVALID, field, reason) from None
+        if len(text) > self._limits.context_bytes:
+            reason = f"is longer than {self._limits.context_bytes} bytes of JSON"
+            raise _Refused(model.INVALID, "wedding_context", reason)
+        if not _is_storable(given):
+            reason = "contains a NUL character or a number that is not finite"
+            raise _Refused(model.INVALID, "wedding_context", reason)
+        return self._contexts.setdefault(text, len(self._contexts))
+
+
+class _Refused(Exception):
+    """One sample that is not taken: the reason's code, the field, the reason in plain words."""
+
+    def __init__(self, code: str, field: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code, self.field, self.reason = code, field, reason
+
+
+def _sample(item: object) -> _Sample:
+    """One sample from raw JSON or from the lenient reader's object."""
+    try:
+        if not isinstance(item, msgspec.Raw):
+            return _checked(msgspec.convert(item, _Sample))
+        try:
+            return _decode_sample(item)
+        except msgspec.ValidationError as exc:
+            if "out of range" not in str(exc):
+                raise
+        except (msgspec.DecodeError, RecursionError):
+            pass
+        return _checked(msgspec.convert(_lenient(item), _Sample))
+    except msgspec.ValidationError as exc:
+        field, reason = _explain(exc)
+        raise _Refused(model.INVALID, field or "sample", reason) from None
+    except MalformedBody:
+        raise _Refused(model.INVALID, "sample", "is not JSON") from None
+
+
+def _checked(sample: _Sample) -> _Sample:
+    """Refuses half a surrogate pair, which Python's reader takes and UTF-8 cannot express."""
+    texts = (sample.service_name, sample.metric_name, sample.unit or "", *sample.tags)
+    for text in (*texts, *sample.tags.values()):
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise _Refused(model.INVALID, "sample", "contains half a surrogate pair") from None
+    return sample
+
+
+_MISSING = re.compile(r"missing required field `(?P<name>[^`]*)`")
+_PATH = re.compile(r" - at `(?:key in )?\$?(?P<path>[^`]*)`$")
+_LABEL = re.compile(r"Invalid enum value (?P<given>.*)")
+
+
+def _explain(exc: Exception) -> tuple[str, str]:
+    """The field and the reason from one of msgspec's messages."""
+    text = str(exc)
+    path = _PATH.search(text)
+    field = path["path"].lstrip(".").replace("[...]", ".*") if path else ""
+    reason = text[: path.start()] if path else text
+    missing = _MISSING.search(reason)
+    if missing:
+        return ".".join(filter(None, (field, missing["name"]))), "is missing"
+    label = _LABEL.search(reason)
+    if label:
+        known = ", ".join(_LABELS.get(field.rpartition(".")[2], ()))
+        reason = f"unknown value {label['given'][:100]}; one of {known}"
+    return field, reason.replace("`", "")[:300]
+
+
+def _is_storable(value: object) -> bool:
+    """Whether PostgreSQL's jsonb can hold what Python's reader took."""
+    match value:
+        case dict():
+            return all(_is_storable(key) and _is_storable(inner) for key, inner in value.items())
+        case list():
+            return all(map(_is_storable, value))
+        case str():
+            return "\0" not in value
+        case float():
+            return math.isfinite(value)
+        case _:
+            return True
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _days(span: timedelta) -> str:
+    return f"{span / timedelta(days=1):g} days"
+
+
+def _minutes(span: timedelta) -> str:
+    return f"{span / timedelta(minutes=1):g} minutes"

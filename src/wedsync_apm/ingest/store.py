@@ -1,0 +1,222 @@
+"""What the writer asks the database: series ids, the calendar, and to keep the blocks."""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+import numpy as np
+import psycopg
+from numpy.typing import NDArray
+from psycopg import sql
+from psycopg.adapt import Buffer, Dumper, PyFormat
+from psycopg.pq import Format
+from psycopg.rows import DictRow, dict_row
+
+from wedsync_apm.db.queries import load_queries
+from wedsync_apm.ingest.calendar import ContextSpan
+from wedsync_apm.ingest.copy_format import (
+    COLUMNS,
+    FLOAT8_OID,
+    INT4_OID,
+    TIMESTAMPTZ_OID,
+    UUID_OID,
+    pack_array,
+    pack_copy,
+    postgres_microseconds,
+)
+from wedsync_apm.ingest.model import Refusal
+from wedsync_apm.metrics.model import REFUSED, UNKNOWN_ORGANIZATION, Blocks, SeriesKey
+
+Q = load_queries(__package__)
+
+Connection = psycopg.AsyncConnection[DictRow]
+
+LIVE_CHANNEL: Final = "apm_live"
+MOST_ANNOUNCED_ORGANIZATIONS: Final = 150
+"""A notification carries at most 8,000 bytes."""
+
+_ARRAY_OIDS: Final = {
+    INT4_OID: 1007,
+    FLOAT8_OID: 1022,
+    TIMESTAMPTZ_OID: 1185,
+    UUID_OID: 2951,
+}
+_COPY: Final = sql.SQL("copy public.apm_metrics ({}) from stdin (format binary)").format(
+    sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PackedBlocks:
+    """Blocks with what their codes stand for."""
+
+    blocks: Blocks
+    organizations: Sequence[UUID]
+    contexts: Sequence[str | None]
+    sources: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Array:
+    """An array that is packed already."""
+
+    oid: int
+    data: bytes
+
+
+class _ArrayDumper(Dumper):
+    format = Format.BINARY
+
+    def __init__(self, cls: type, context: Any = None, oid: int = 0) -> None:
+        super().__init__(cls, context)
+        self.oid = oid
+
+    def get_key(self, obj: _Array, format: PyFormat) -> tuple[type, int]:  # type: ignore[override]
+        return (self.cls, obj.oid)
+
+    def upgrade(self, obj: _Array, format: PyFormat) -> Dumper:
+        return type(self)(self.cls, oid=obj.oid)
+
+    def dump(self, obj: _Array) -> Buffer:
+        return obj.data
+
+
+async def connect(conninfo: str) -> Connection:
+    """The writer's own connection, on which every statement is its own transaction by default."""
+    cx = await psycopg.AsyncConnection.connect(
+        conninfo,
+        autocommit=True,
+        prepare_threshold=None,
+        row_factory=dict_row,
+        application_name="wedsync-apm/writer",
+        connect_timeout=5,
+    )
+    cx.adapters.register_dumper(_Array, _ArrayDumper)
+    return cx
+
+
+async def can_copy(cx: Connection) -> bool:
+    """Whether COPY is open to this login."""
+    row = await (await cx.execute(Q.find_writer_rights)).fetchone()
+    return bool(row and row["can_copy"])
+
+
+async def resolve_series(
+    cx: Connection, keys: Sequence[SeriesKey], series_limit: int
+) -> NDArray[np.int32]:
+    """The id of each series, or `REFUSED`, or `UNKNOWN_ORGANIZATION`."""
+    found = await cx.execute(
+        Q.resolve_series,
+        {
+            "organization_ids": [key.organization_id for key in keys],
+            "service_names": [key.service_name for key in keys],
+            "metric_names": [key.metric_name for key in keys],
+            "metric_types": [key.metric_type for key in keys],
+            "units": [key.unit for key in keys],
+            "tags": [json.dumps(dict(key.tags), ensure_ascii=False) for key in keys],
+            "series_limit": series_limit,
+        },
+    )
+    ids = [
+        row["series_id"] or (REFUSED if row["is_known"] else UNKNOWN_ORGANIZATION)
+        for row in await found.fetchall()
+    ]
+    return np.array(ids, np.int32)
+
+
+async def find_wedding_contexts(
+    cx: Connection, organizations: Sequence[UUID], start_ms: int, end_ms: int
+) -> dict[UUID, list[ContextSpan]]:
+    """The spans with a wedding context of each organization, the most telling one first."""
+    found = await cx.execute(
+        Q.find_wedding_contexts,
+        {"organization_ids": list(organizations), "start_ms": start_ms, "end_ms": end_ms},
+    )
+    spans: defaultdict[UUID, list[ContextSpan]] = defaultdict(list)
+    for row in await found.fetchall():
+        spans[row["organization_id"]].append(
+            ContextSpan(row["start_ms"], row["end_ms"], row["context"])
+        )
+    return spans
+
+
+async def store_blocks(cx: Connection, packed: PackedBlocks, *, copy: bool) -> None:
+    """Announces the blocks and writes them, inside the caller's transaction."""
+    blocks = packed.blocks
+    ids = np.frombuffer(b"".join(one.bytes for one in packed.organizations), "V16")
+    announced = {
+        "organization_ids": _array(ids[blocks.organization], UUID_OID),
+        "earliest": _array(postgres_microseconds(blocks.first_ms), TIMESTAMPTZ_OID),
+        "latest": _array(postgres_microseconds(blocks.last_ms), TIMESTAMPTZ_OID),
+    }
+    event = _event([packed.organizations[code] for code in np.unique(blocks.organization)])
+    await cx.execute(Q.announce_flush, {**announced, "event": event})
+    if copy:
+        data = pack_copy(blocks, packed.organizations, packed.contexts, packed.sources)
+        async with cx.cursor().copy(_COPY) as stream:
+            await stream.write(data)
+        return
+    await cx.execute(
+        Q.insert_blocks,
+        {
+            **announced,
+            "series_ids": _array(blocks.series_ids, INT4_OID),
+            "offsets_ms": _array(blocks.offsets_ms, INT4_OID),
+            "metric_values": _array(blocks.values, FLOAT8_OID),
+            "start_ats": _array(blocks.starts[:-1] + 1, INT4_OID),
+            "stop_ats": _array(blocks.starts[1:], INT4_OID),
+            "wedding_contexts": [packed.contexts[code] for code in blocks.context],
+            "apm_sources": [packed.sources[code] for code in blocks.source],
+        },
+    )
+
+
+async def end_series(cx: Connection, ended: Mapping[UUID, Mapping[int, int]]) -> None:
+    """Notes for each organization which series ended, at which millisecond."""
+    for organization_id, times in ended.items():
+        at = np.fromiter(times.values(), np.int64)
+        await cx.execute(
+            Q.end_series,
+            {
+                "organization_id": organization_id,
+                "series_ids": _array(np.fromiter(times, np.int64), INT4_OID),
+                "ended_at": _array(postgres_microseconds(at), TIMESTAMPTZ_OID),
+            },
+        )
+
+
+async def count_refusals(cx: Connection, refusals: Mapping[tuple[UUID, str, str], Refusal]) -> None:
+    """Adds to the counts that organizations see; the keys are organization, source and reason."""
+    await cx.execute(
+        Q.count_refusals,
+        {
+            "organization_ids": [organization_id for organization_id, _, _ in refusals],
+            "sources": [source for _, source, _ in refusals],
+            "reasons": [reason for _, _, reason in refusals],
+            "counts": [refusal.count for refusal in refusals.values()],
+            "examples": [refusal.example for refusal in refusals.values()],
+        },
+    )
+
+
+def _array(values: NDArray[np.generic], oid: int) -> _Array:
+    return _Array(_ARRAY_OIDS[oid], pack_array(values, oid))
+
+
+def _event(organizations: Sequence[UUID]) -> str:
+    """One notification a flush. Where it cannot name all organizations it names none, which means
+    that any may have new samples."""
+    named = [str(one) for one in organizations[: MOST_ANNOUNCED_ORGANIZATIONS + 1]]
+    return json.dumps(
+        {
+            "topic": "metrics",
+            "action": "flush",
+            "id": None,
+            "organization_id": named[0] if len(named) == 1 else None,
+            "organization_ids": named if len(named) <= MOST_ANNOUNCED_ORGANIZATIONS else None,
+        },
+        separators=(",", ":"),
+    )

@@ -1,0 +1,1 @@
+"""The customers' samples: series, batches, blocks, rollups, and reading them back."""

@@ -1,0 +1,237 @@
+"""Series, batches of samples and the blocks that they are stored in.
+
+A sample's series is an integer, its *handle* in a `SeriesDirectory`: columns of integers are what
+lets a batch be grouped, checked and packed without a Python loop over its samples.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+HOUR_MS: Final = 3_600_000
+"""What a write batch spans at most, so that a reader knows how far to look back."""
+
+UNRESOLVED: Final = 0
+"""In place of a series id: the database was not asked yet."""
+REFUSED: Final = -1
+"""In place of a series id: the organization has as many series as it may have."""
+UNKNOWN_ORGANIZATION: Final = -2
+"""In place of a series id: there is no such organization."""
+
+CALENDAR: Final = -1
+"""In place of a context: the organization's wedding calendar decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesKey:
+    """What makes a series one: `tags` are sorted by name and hold each name once.
+
+    Type and unit are attributes: they are learnt with the first sample and split nothing.
+    """
+
+    organization_id: UUID
+    service_name: str
+    metric_name: str
+    tags: tuple[tuple[str, str], ...] = ()
+    metric_type: str = field(default="gauge", compare=False)
+    unit: str | None = field(default=None, compare=False)
+
+
+def infer_metric_type(metric_name: str) -> str:
+    """The type of a metric whose sender declared none."""
+    return "counter" if metric_name.endswith("_total") else "gauge"
+
+
+class SeriesDirectory:
+    """The series that one process has met, and what the database calls them.
+
+    Handles are small integers in order of first sight and stay valid for the directory's life. A
+    directory only grows; when it `is_full`, its owner starts a new one and the batches that were
+    decoded with the old one keep it alive until they are stored.
+    """
+
+    def __init__(self, capacity: int = 1_000_000) -> None:
+        self.keys: list[SeriesKey] = []
+        self.organizations: list[UUID] = []
+        self._capacity = capacity
+        self._handles: dict[SeriesKey, int] = {}
+        self._organization_handles: dict[UUID, int] = {}
+        self._organization = np.zeros(1024, np.int64)
+        self._series_id = np.zeros(1024, np.int32)
+        self._resolved_at = np.zeros(1024, np.float64)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.keys) >= self._capacity
+
+    def handle(self, key: SeriesKey) -> int:
+        """The handle of a series, a new one if it was never met."""
+        found = self._handles.get(key)
+        if found is not None:
+            return found
+        handle = len(self.keys)
+        if handle == len(self._series_id):
+            self._organization = np.resize(self._organization, 2 * handle)
+            self._series_id = np.resize(self._series_id, 2 * handle)
+            self._resolved_at = np.resize(self._resolved_at, 2 * handle)
+            self._series_id[handle:] = UNRESOLVED
+        self.keys.append(key)
+        self._handles[key] = handle
+        self._organization[handle] = self.organization_handle(key.organization_id)
+        return handle
+
+    def organization_handle(self, organization_id: UUID) -> int:
+        """The position of an organization in `organizations`, a new one if it was never met."""
+        found = self._organization_handles.get(organization_id)
+        if found is None:
+            found = self._organization_handles[organization_id] = len(self.organizations)
+            self.organizations.append(organization_id)
+        return found
+
+    def organization_of(self, handles: Ints) -> Ints:
+        """Positions in `organizations`."""
+        found: Ints = self._organization[handles]
+        return found
+
+    def series_ids(self, handles: Ints) -> NDArray[np.int32]:
+        """The database's ids; `UNRESOLVED`, `REFUSED` or `UNKNOWN_ORGANIZATION` where there is
+        none."""
+        found: NDArray[np.int32] = self._series_id[handles]
+        return found
+
+    def unresolved(self, handles: Ints, *, older_than: float, refused_before: float) -> Ints:
+        """The distinct handles to ask the database about.
+
+        Those that were never resolved, or before `older_than`; for a refusal `refused_before`
+        counts, since there may be room again. Both are seconds of the clock given to `resolve`.
+        """
+        ids, at = self._series_id[handles], self._resolved_at[handles]
+        return np.unique(
+            handles[(ids == UNRESOLVED) | (at < older_than) | ((ids < 0) & (at < refused_before))]
+        )
+
+    def resolve(self, handles: Ints, series_ids: NDArray[np.int32], at: float) -> None:
+        """Remembers what the database answered at `at`."""
+        self._series_id[handles] = series_ids
+        self._resolved_at[handles] = at
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SampleBatch:
+    """The samples of one request as equally long columns.
+
+    `timestamps_ms` are whole milliseconds since 1970 UTC. `context_index` points into `contexts`
+    (wedding contexts as JSON text, as the samples declared them); `CALENDAR`, or no column at all,
+    leaves it to the calendar. `ended` are series that their sender declared over: handle and
+    milliseconds.
+    """
+
+    directory: SeriesDirectory
+    series: Ints
+    timestamps_ms: Ints
+    values: Floats
+    source: str
+    contexts: tuple[str, ...] = ()
+    context_index: Ints | None = None
+    ended: tuple[tuple[int, int], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Blocks:
+    """Rows of `apm_metrics` at level 0, not yet packed.
+
+    Block i holds the samples `starts[i]:starts[i + 1]` of the sample columns, sorted by series and
+    time. `organization`, `context` and `source` are the caller's own codes, one a block.
+    """
+
+    starts: Ints
+    organization: Ints
+    context: Ints
+    source: Ints
+    first_ms: Ints
+    last_ms: Ints
+    series_ids: NDArray[np.int32]
+    offsets_ms: NDArray[np.int32]
+    values: Floats
+
+    def __len__(self) -> int:
+        return len(self.organization)
+
+
+def split_blocks(
+    *,
+    organization: Ints,
+    series_ids: Ints,
+    timestamps_ms: Ints,
+    values: Floats,
+    context: Ints,
+    source: Ints,
+) -> Blocks:
+    """Samples in the order of their arrival as blocks.
+
+    1. Of the same series and time the last to arrive stays, as it would had they come apart.
+    2. A block holds one organization, context, source and clock hour (UTC), so that it neither
+       spans more than an hour nor crosses a day, which is a partition.
+    """
+    series_key = organization << 32 | series_ids
+    order = np.lexsort((timestamps_ms, series_key))
+    key, at = series_key[order], timestamps_ms[order]
+    superseded = (key[1:] == key[:-1]) & (at[1:] == at[:-1])
+    if superseded.any():
+        order = order[np.append(~superseded, True)]
+    hour = timestamps_ms // HOUR_MS
+    columns = (organization[order], hour[order], context[order], source[order])
+    if not _is_ascending(columns):
+        order = order[np.lexsort(columns[::-1])]
+        columns = (organization[order], hour[order], context[order], source[order])
+    starts = _run_starts(columns)
+    at = timestamps_ms[order]
+    first = np.minimum.reduceat(at, starts[:-1]) if len(at) else at
+    last = np.maximum.reduceat(at, starts[:-1]) if len(at) else at
+    heads = starts[:-1]
+    return Blocks(
+        starts=starts,
+        organization=columns[0][heads],
+        context=columns[2][heads],
+        source=columns[3][heads],
+        first_ms=first,
+        last_ms=last,
+        series_ids=series_ids[order].astype(np.int32),
+        offsets_ms=(at - np.repeat(first, np.diff(starts))).astype(np.int32),
+        values=values[order],
+    )
+
+
+def _is_ascending(columns: tuple[Ints, ...]) -> bool:
+    """Whether rows that belong together already stand together, in order."""
+    settled = np.zeros(max(len(columns[0]) - 1, 0), np.bool_)
+    for column in columns:
+        step = np.diff(column)
+        if bool((~settled & (step < 0)).any()):
+            return False
+        settled |= step > 0
+    return True
+
+
+def _run_starts(columns: tuple[Ints, ...]) -> Ints:
+    """Where a new combination of values begins, and the total at the end."""
+    count = len(columns[0])
+    if not count:
+        return np.zeros(1, np.int64)
+    changed = np.zeros(count - 1, np.bool_)
+    for column in columns:
+        changed |= column[1:] != column[:-1]
+    return np.concatenate(([0], np.flatnonzero(changed) + 1, [count])).astype(np.int64)
