@@ -77,6 +77,8 @@ begin
             ensure_enum.name,
             (select string_agg(quote_literal(label), ', ') from unnest(ensure_enum.labels) as label)
         );
+        -- so that the way back drops ours and leaves the host's
+        execute format('comment on type public.%I is %L', ensure_enum.name, 'made by wedsync-apm');
     elsif present <> ensure_enum.labels then
         raise exception 'type public.% exists with the labels %, this product needs %',
             ensure_enum.name, present, ensure_enum.labels
@@ -126,10 +128,20 @@ declare
         select from pg_catalog.pg_attribute
         where attrelid = protect_table.target and attname = 'updated_at' and not attisdropped
     );
+    owned regclass;
 begin
     execute format('alter table %s enable row level security', protect_table.target);
     execute format('alter table %s force row level security', protect_table.target);
     execute format('revoke all on %s from public, anon, authenticated, service_role', protect_table.target);
+    -- setval() on an identity's sequence would stop every INSERT into the table
+    for owned in
+        select d.objid::regclass from pg_catalog.pg_depend as d
+        join pg_catalog.pg_class as c on c.oid = d.objid and c.relkind = 'S'
+        where d.refobjid = protect_table.target and d.deptype in ('a', 'i')
+            and d.classid = 'pg_catalog.pg_class'::regclass
+    loop
+        execute format('revoke all on sequence %s from public, anon, authenticated, service_role', owned);
+    end loop;
     execute format(
         'create policy %I on %s for all to apm_engine, apm_definer, service_role using (true) with check (true)',
         table_name || '_service_all', protect_table.target
@@ -148,6 +160,29 @@ begin
             table_name || '_touch', protect_table.target
         );
     end if;
+end
+$$;
+
+-- What people write themselves: every column but the bookkeeping and the kept ones. Nobody chooses a row's id, so
+-- that no row passes for another one (but where a secret is sealed for the id before the row is there), and nobody
+-- moves a row to another tenant.
+create procedure apm_private.grant_writes(target regclass, kept text[] default '{}', chooses_id boolean default false)
+language plpgsql
+set search_path = ''
+as $$
+declare
+    insertable text;
+    updatable text;
+begin
+    select
+        string_agg(quote_ident(attname), ', ' order by attnum) filter (where attname <> 'id' or grant_writes.chooses_id),
+        string_agg(quote_ident(attname), ', ' order by attnum) filter (where attname not in ('id', 'organization_id'))
+    into insertable, updatable
+    from pg_catalog.pg_attribute
+    where attrelid = grant_writes.target and attnum > 0 and not attisdropped
+        and attname <> all (array['created_at', 'updated_at'] || grant_writes.kept);
+    execute format('grant insert (%s), update (%s), delete on %s to authenticated',
+        insertable, updatable, grant_writes.target);
 end
 $$;
 

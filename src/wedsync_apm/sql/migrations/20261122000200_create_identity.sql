@@ -220,22 +220,32 @@ returns table (organization_id uuid, role text)
 language sql stable security definer
 set search_path = ''
 as $$
+    with caller as (
+        -- A key and a person are never the same, even if their ids were.
+        select apm_private.caller_id() as id,
+            coalesce(apm_private.claims() ->> 'kind', 'user') = 'key' as is_key
+    )
     select h.organization_id, h.role
-    from apm_private.host_memberships(apm_private.caller_id()) as h
+    from caller
+    cross join lateral apm_private.host_memberships(caller.id) as h
+    where not caller.is_key
     union all
     select m.organization_id, m.role
-    from public.apm_memberships as m
-    where m.user_id = apm_private.caller_id()
+    from caller
+    join public.apm_memberships as m on m.user_id = caller.id
+    where not caller.is_key
     union all
     select k.organization_id, case k.scope when 'admin' then 'ADMIN' else 'VIEWER' end
-    from public.apm_api_keys as k
-    where k.id = apm_private.caller_id() and not k.is_platform and k.scope in ('read', 'admin')
+    from caller
+    join public.apm_api_keys as k on k.id = caller.id
+    where caller.is_key and not k.is_platform and k.scope in ('read', 'admin')
         and k.revoked_at is null and (k.expires_at is null or k.expires_at > now())
     union all
     select p.organization_id, case o.role when 'auditor' then 'VIEWER' else 'ADMIN' end
-    from public.apm_operators as o
+    from caller
+    join public.apm_operators as o on o.user_id = caller.id
     cross join apm_private.platform as p
-    where o.user_id = apm_private.caller_id() and o.disabled_at is null
+    where not caller.is_key and o.disabled_at is null
 $$;
 call apm_private.hand_over('apm_private.caller_memberships()');
 
@@ -278,6 +288,7 @@ set search_path = ''
 as $$
     select o.role from public.apm_operators as o
     where o.user_id = apm_private.caller_id() and o.disabled_at is null
+        and coalesce(apm_private.claims() ->> 'kind', 'user') <> 'key'
 $$;
 call apm_private.hand_over('public.apm_operator_role()');
 
@@ -380,7 +391,7 @@ grant execute on function apm_private.find_login(text), apm_private.is_token_cur
 
 -- Members see who else is there; owners and admins change it.
 grant select on public.apm_memberships to authenticated;
-grant insert, update, delete on public.apm_memberships to authenticated;
+call apm_private.grant_writes('public.apm_memberships');
 create policy apm_memberships_authenticated_select on public.apm_memberships for select to authenticated
 using (organization_id = any ((select public.apm_current_organization_ids())::uuid[]));
 create policy apm_memberships_authenticated_insert on public.apm_memberships for insert to authenticated
@@ -407,18 +418,20 @@ grant select on public.apm_operators to authenticated;
 create policy apm_operators_authenticated_select on public.apm_operators for select to authenticated
 using ((select public.apm_operator_role()) is not null);
 
--- The hash is not readable; it is written once, with the row.
+-- The hash is not readable; it is written once, with the row. The id is not chosen: it becomes the caller's id of
+-- whoever presents the key, and must never be a person's.
 grant select (id, organization_id, name, scope, is_platform, prefix, created_by, created_at, expires_at,
     last_used_at, revoked_at) on public.apm_api_keys to authenticated;
-grant insert (id, organization_id, name, scope, key_hash, prefix, created_by, expires_at)
+grant insert (organization_id, name, scope, key_hash, prefix, created_by, expires_at)
     on public.apm_api_keys to authenticated;
 grant update (name, revoked_at) on public.apm_api_keys to authenticated;
 create policy apm_api_keys_authenticated_select on public.apm_api_keys for select to authenticated
 using (organization_id = any ((select public.apm_organization_ids_as('ADMIN'))::uuid[]));
 create policy apm_api_keys_authenticated_insert on public.apm_api_keys for insert to authenticated
 with check (organization_id = any ((select public.apm_organization_ids_as('ADMIN'))::uuid[]));
+-- revoked is for good
 create policy apm_api_keys_authenticated_update on public.apm_api_keys for update to authenticated
-using (organization_id = any ((select public.apm_organization_ids_as('ADMIN'))::uuid[]))
+using (organization_id = any ((select public.apm_organization_ids_as('ADMIN'))::uuid[]) and revoked_at is null)
 with check (organization_id = any ((select public.apm_organization_ids_as('ADMIN'))::uuid[]));
 
 grant select on public.apm_audit_log to authenticated;
@@ -439,7 +452,8 @@ begin
     end if;
     -- Names and contacts: not for a VIEWER.
     if obj_description('public.clients'::regclass, 'pg_class') = 'made by wedsync-apm: standalone host table' then
-        grant select, insert, update, delete on public.clients to authenticated;
+        grant select on public.clients to authenticated;
+        call apm_private.grant_writes('public.clients');
         create policy clients_authenticated_select on public.clients for select to authenticated
         using (organization_id = any ((select public.apm_organization_ids_as('MEMBER'))::uuid[]));
         create policy clients_authenticated_insert on public.clients for insert to authenticated

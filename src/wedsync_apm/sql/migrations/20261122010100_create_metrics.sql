@@ -59,7 +59,7 @@ create table public.apm_metrics (
     block_id bigint not null default nextval('apm_private.block_ids'),
     -- a reader needs only the rows that begin within an hour (level 1: a day) before its range
     constraint apm_metrics_span check (
-        ends_at >= "timestamp" and ends_at <= "timestamp" + case level when 0 then interval '1 hour' else interval '1 day' end
+        ends_at >= "timestamp" and ends_at <= "timestamp" + case level when 0 then interval '1 hour' else interval '24 hours' end
     ),
     -- a write batch: three arrays of one length
     constraint apm_metrics_level_0 check (
@@ -381,7 +381,7 @@ as $$
             from public.apm_metrics as b
             cross join lateral generate_series(1, coalesce(cardinality(b.metric_values), cardinality(b.scaled_values))) as i (n)
             where b.level = 1
-                and b."timestamp" >= apm_samples_between."from" - interval '1 day'
+                and b."timestamp" >= apm_samples_between."from" - interval '24 hours'
                 and b."timestamp" < apm_samples_between."to"
                 and b.ends_at >= apm_samples_between."from"
         ) as r

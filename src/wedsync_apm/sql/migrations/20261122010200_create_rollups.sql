@@ -82,6 +82,8 @@ select apm_private.make_partitions(now());
 create function public.aggregate_metrics(bucket interval) returns bigint
 language plpgsql security definer
 set search_path = ''
+-- a day is 24 hours here, whatever the caller's zone
+set timezone = 'UTC'
 as $$
 declare
     scope uuid[] := case when not apm_private.is_service() then public.apm_current_organization_ids() end;
@@ -110,7 +112,7 @@ begin
         where (scope is null or t.organization_id = any (scope))
             and (
                 read_up_to is null or f.xid >= pg_snapshot_xmax(read_up_to)
-                or f.xid = any (select pg_snapshot_xip(read_up_to))
+                or f.xid = any (array(select pg_snapshot_xip(read_up_to)))
             )
     ), samples as (
         select t.organization_id, t.time_bucket, s.series_id, s.metric_value, s."timestamp",
@@ -133,7 +135,8 @@ begin
         group by c.organization_id, c.time_bucket, c.series_id
     ), summed as (
         select organization_id, time_bucket, series_id,
-            count(*) as sample_count, sum(metric_value) as sum_value, min(metric_value) as min_value,
+            -- one tenant's absurd values must not overflow the sum and stop everybody's rollups
+            count(*) as sample_count, sum(least(greatest(metric_value, -1e290), 1e290)) as sum_value, min(metric_value) as min_value,
             max(metric_value) as max_value,
             (array_agg(metric_value order by "timestamp" desc))[1] as last_value,
             percentile_cont(array[0.5, 0.95, 0.99]) within group (order by metric_value) as percentiles,

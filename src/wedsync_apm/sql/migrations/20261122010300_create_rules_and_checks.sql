@@ -1,7 +1,7 @@
 -- pre: performance monitoring: alert rules and their verdicts, service health checks, provider configurations.
 
 create table public.apm_configurations (
-    id uuid primary key default gen_random_uuid(),
+    id uuid not null default gen_random_uuid(),
     organization_id uuid not null references public.organizations (id) on delete cascade,
     provider public.apm_provider not null,
     name text not null check (length(name) between 1 and 200),
@@ -18,7 +18,7 @@ create table public.apm_configurations (
     created_by uuid,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
-    constraint apm_configurations_organization_id_key unique (organization_id, id),
+    primary key (organization_id, id),
     constraint apm_configurations_name_key unique (organization_id, provider, name),
     constraint apm_configurations_no_plain_secret check (
         not config ?| array['api_key', 'app_key', 'license_key', 'password', 'secret', 'token', 'routing_key']
@@ -30,7 +30,7 @@ for each row execute function apm_private.write_audit();
 grant select (id, organization_id, provider, name, config, secret_fingerprint, secret_set_at, wedding_day_alerts_enabled,
     emergency_contact_override, is_active, last_health_check, health_check_status, created_by, created_at, updated_at)
     on public.apm_configurations to authenticated;
-grant insert, update, delete on public.apm_configurations to authenticated;
+call apm_private.grant_writes('public.apm_configurations', chooses_id => true);
 create policy apm_configurations_authenticated_select on public.apm_configurations for select to authenticated
 using (organization_id = any ((select public.apm_current_organization_ids())::uuid[]));
 create policy apm_configurations_authenticated_insert on public.apm_configurations for insert to authenticated
@@ -42,7 +42,7 @@ create policy apm_configurations_authenticated_delete on public.apm_configuratio
 using (organization_id = any ((select public.apm_organization_ids_as('ADMIN'))::uuid[]));
 
 create table public.apm_alerts (
-    id uuid primary key default gen_random_uuid(),
+    id uuid not null default gen_random_uuid(),
     organization_id uuid not null references public.organizations (id) on delete cascade,
     alert_name text not null check (length(alert_name) between 1 and 200),
     description text not null default '',
@@ -58,13 +58,14 @@ create table public.apm_alerts (
         check (evaluation_window between interval '1 second' and interval '1 day'),
     for_duration interval not null default '0' check (for_duration between interval '0' and interval '1 day'),
     -- where it counts as over, past the threshold on the good side; null: the threshold itself
-    clear_threshold_value float8,
+    clear_threshold_value float8 check (clear_threshold_value > '-infinity' and clear_threshold_value < 'infinity'),
     no_data_policy text not null default 'keep' check (no_data_policy in ('alert', 'keep', 'ok')),
     severity public.alert_severity not null default 'warning',
     notification_channels public.notification_channel[] not null default array['email']::public.notification_channel[],
     wedding_day_override boolean not null default true,
     -- null with the override on: the platform's factor in the rule's own direction
-    wedding_day_threshold_value float8,
+    wedding_day_threshold_value float8
+        check (wedding_day_threshold_value > '-infinity' and wedding_day_threshold_value < 'infinity'),
     wedding_day_severity public.alert_severity,
     cooldown_period interval not null default '5 minutes' check (cooldown_period >= interval '0'),
     auto_resolve boolean not null default true,
@@ -76,7 +77,7 @@ create table public.apm_alerts (
     created_by uuid,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
-    constraint apm_alerts_organization_id_key unique (organization_id, id),
+    primary key (organization_id, id),
     constraint apm_alerts_name_key unique (organization_id, alert_name),
     -- hysteresis lies on the good side
     constraint apm_alerts_clear_side check (
@@ -88,10 +89,13 @@ create table public.apm_alerts (
 call apm_private.protect_table('public.apm_alerts');
 create trigger apm_alerts_audit after insert or update or delete on public.apm_alerts
 for each row execute function apm_private.write_audit();
+-- create_incident_from_alert: a rule by its id alone
+create index idx_apm_alerts_id on public.apm_alerts (id);
 -- list_active_alerts: what the evaluator reads each second
 create index idx_apm_alerts_active on public.apm_alerts (organization_id) where is_active;
 
-grant select, insert, update, delete on public.apm_alerts to authenticated;
+grant select on public.apm_alerts to authenticated;
+call apm_private.grant_writes('public.apm_alerts', kept => array['last_triggered_at', 'trigger_count']);
 create policy apm_alerts_authenticated_select on public.apm_alerts for select to authenticated
 using (organization_id = any ((select public.apm_current_organization_ids())::uuid[]));
 create policy apm_alerts_authenticated_insert on public.apm_alerts for insert to authenticated
@@ -129,7 +133,7 @@ create policy apm_alert_states_authenticated_select on public.apm_alert_states f
 using (organization_id = any ((select public.apm_current_organization_ids())::uuid[]));
 
 create table public.service_health_checks (
-    id uuid primary key default gen_random_uuid(),
+    id uuid not null default gen_random_uuid(),
     organization_id uuid not null references public.organizations (id) on delete cascade,
     service_name text not null check (length(service_name) between 1 and 200),
     -- what people call it: "Order form"
@@ -158,7 +162,7 @@ create table public.service_health_checks (
     created_by uuid,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
-    constraint service_health_checks_organization_id_key unique (organization_id, id),
+    primary key (organization_id, id),
     constraint service_health_checks_name_key unique (organization_id, service_name),
     constraint service_health_checks_source check (num_nonnulls(endpoint_url, source_metric) = 1)
 );
@@ -170,7 +174,8 @@ create index idx_apm_health_checks_due on public.service_health_checks (next_che
 -- list_health_checks, Today: an organization's services
 create index idx_apm_health_checks_organization on public.service_health_checks (organization_id, display_name);
 
-grant select, insert, update, delete on public.service_health_checks to authenticated;
+grant select on public.service_health_checks to authenticated;
+call apm_private.grant_writes('public.service_health_checks');
 create policy service_health_checks_authenticated_select on public.service_health_checks for select to authenticated
 using (
     organization_id = any ((select public.apm_current_organization_ids())::uuid[])

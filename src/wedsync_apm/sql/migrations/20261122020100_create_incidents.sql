@@ -4,7 +4,7 @@ call apm_private.ensure_enum('incident_status', array['open', 'acknowledged', 'i
 call apm_private.ensure_enum('escalation_level', array['none', 'team_lead', 'manager', 'director', 'executive']);
 
 create table public.apm_incidents (
-    id uuid primary key default gen_random_uuid(),
+    id uuid not null default gen_random_uuid(),
     -- what people say on the phone: 4127
     number bigint generated always as identity,
     organization_id uuid not null references public.organizations (id) on delete cascade,
@@ -43,7 +43,7 @@ create table public.apm_incidents (
     created_by uuid,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
-    constraint apm_incidents_organization_id_key unique (organization_id, id),
+    primary key (organization_id, id),
     constraint apm_incidents_alert_fkey foreign key (organization_id, alert_id)
         references public.apm_alerts (organization_id, id) on delete set null (alert_id),
     constraint apm_incidents_merged_fkey foreign key (organization_id, merged_into)
@@ -57,6 +57,8 @@ call apm_private.protect_table('public.apm_incidents');
 -- one live incident for one thing that is wrong
 create unique index idx_apm_incidents_live_dedup on public.apm_incidents (organization_id, dedup_key)
 where status in ('open', 'acknowledged', 'investigating');
+-- find_incident: an operator knows the incident's id and not whose it is
+create index idx_apm_incidents_id on public.apm_incidents (id);
 -- list_open_incidents: the list that is looked at first
 create index idx_apm_incidents_live on public.apm_incidents (organization_id, priority desc, detected_at desc)
 where status in ('open', 'acknowledged');
@@ -68,7 +70,7 @@ create index idx_apm_incidents_dedup on public.apm_incidents (organization_id, d
 create index idx_apm_incidents_alert on public.apm_incidents (organization_id, alert_id) where alert_id is not null;
 
 create table public.apm_incident_events (
-    id bigint generated always as identity primary key,
+    id bigint generated always as identity,
     organization_id uuid not null,
     incident_id uuid not null,
     at timestamptz not null default clock_timestamp(),
@@ -81,6 +83,7 @@ create table public.apm_incident_events (
     actor text not null,
     message text not null default '' check (length(message) <= 10000),
     detail jsonb not null default '{}',
+    primary key (organization_id, id),
     foreign key (organization_id, incident_id) references public.apm_incidents (organization_id, id) on delete cascade
 );
 call apm_private.protect_table('public.apm_incident_events');
@@ -216,7 +219,7 @@ create trigger apm_incidents_live after insert or update on public.apm_incidents
 for each row execute function apm_private.notify_live('incidents');
 
 grant select on public.apm_incidents, public.apm_incident_events to authenticated;
-grant insert (id, organization_id, alert_id, title, severity, priority, dedup_key, detected_at, last_seen_at, vendor_text, created_by)
+grant insert (organization_id, alert_id, title, severity, priority, dedup_key, detected_at, last_seen_at, vendor_text, created_by)
     on public.apm_incidents to authenticated;
 grant update (status, title, severity, priority, next_update_at, vendor_text) on public.apm_incidents to authenticated;
 create policy apm_incidents_authenticated_select on public.apm_incidents for select to authenticated
@@ -343,6 +346,9 @@ begin
             last_seen_at = create_incident_from_alert.at,
             metric_value = create_incident_from_alert.metric_value,
             threshold_value = coalesce(verdict.threshold_value, i.threshold_value),
+            was_wedding_day = i.was_wedding_day or is_wedding,
+            wedding_date = coalesce((weddings -> 0 ->> 'wedding_date')::date, i.wedding_date),
+            wedding_phase = coalesce(wedding.phase, i.wedding_phase),
             affected_weddings = weddings
         where i.organization_id = rule.organization_id and i.id = latest.id;
         opened := latest.id;

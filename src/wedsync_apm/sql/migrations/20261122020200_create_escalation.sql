@@ -2,7 +2,7 @@
 
 -- A person's or a system's address on one channel. What is secret of it (a Slack URL, a webhook key) is sealed.
 create table public.apm_contact_methods (
-    id uuid primary key default gen_random_uuid(),
+    id uuid not null default gen_random_uuid(),
     organization_id uuid not null references public.organizations (id) on delete cascade,
     user_id uuid,
     -- whom it reaches: "Priya", "Studio Slack"
@@ -18,7 +18,7 @@ create table public.apm_contact_methods (
     disabled_reason text,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
-    constraint apm_contact_methods_organization_id_key unique (organization_id, id),
+    primary key (organization_id, id),
     constraint apm_contact_methods_address check (
         (channel = 'email' and address ~ '^[^@\s]+@[^@\s]+$')
         or (channel in ('slack', 'webhook') and secret_ciphertext is not null)
@@ -32,7 +32,7 @@ for each row execute function apm_private.write_audit();
 create index idx_apm_contact_methods_organization on public.apm_contact_methods (organization_id, name);
 grant select (id, organization_id, user_id, name, channel, address, secret_fingerprint, verified_at, last_ok_at,
     disabled_at, disabled_reason, created_at, updated_at) on public.apm_contact_methods to authenticated;
-grant insert, update, delete on public.apm_contact_methods to authenticated;
+call apm_private.grant_writes('public.apm_contact_methods', kept => array['last_ok_at'], chooses_id => true);
 create policy apm_contact_methods_authenticated_select on public.apm_contact_methods for select to authenticated
 using (organization_id = any ((select public.apm_organization_ids_as('MEMBER'))::uuid[]));
 create policy apm_contact_methods_authenticated_insert on public.apm_contact_methods for insert to authenticated
@@ -44,7 +44,7 @@ create policy apm_contact_methods_authenticated_delete on public.apm_contact_met
 using (organization_id = any ((select public.apm_organization_ids_as('ADMIN'))::uuid[]));
 
 create table public.apm_escalation_policies (
-    id uuid primary key default gen_random_uuid(),
+    id uuid not null default gen_random_uuid(),
     organization_id uuid not null references public.organizations (id) on delete cascade,
     name text not null check (length(name) between 1 and 200),
     is_default boolean not null default false,
@@ -52,14 +52,14 @@ create table public.apm_escalation_policies (
     repeat_count int not null default 0 check (repeat_count between 0 and 20),
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
-    constraint apm_escalation_policies_organization_id_key unique (organization_id, id),
+    primary key (organization_id, id),
     constraint apm_escalation_policies_name_key unique (organization_id, name)
 );
 call apm_private.protect_table('public.apm_escalation_policies');
 create unique index idx_apm_escalation_policies_default on public.apm_escalation_policies (organization_id) where is_default;
 
 create table public.apm_escalation_steps (
-    id uuid primary key default gen_random_uuid(),
+    id uuid not null default gen_random_uuid(),
     organization_id uuid not null,
     policy_id uuid not null,
     position int not null check (position >= 1),
@@ -68,7 +68,7 @@ create table public.apm_escalation_steps (
     delay interval not null check (delay between interval '0' and interval '1 day'),
     -- in a wedding window; null: a quarter of the delay
     wedding_delay interval check (wedding_delay between interval '0' and interval '1 day'),
-    constraint apm_escalation_steps_organization_id_key unique (organization_id, id),
+    primary key (organization_id, id),
     constraint apm_escalation_steps_position_key unique (organization_id, policy_id, position),
     foreign key (organization_id, policy_id) references public.apm_escalation_policies (organization_id, id) on delete cascade
 );
@@ -87,7 +87,7 @@ call apm_private.protect_table('public.apm_escalation_targets');
 create index idx_apm_escalation_targets_contact on public.apm_escalation_targets (organization_id, contact_method_id);
 
 create table public.apm_notification_rules (
-    id uuid primary key default gen_random_uuid(),
+    id uuid not null default gen_random_uuid(),
     organization_id uuid not null references public.organizations (id) on delete cascade,
     name text not null check (length(name) between 1 and 200),
     severity_min public.alert_severity not null default 'warning',
@@ -101,7 +101,7 @@ create table public.apm_notification_rules (
     position int not null default 100,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
-    constraint apm_notification_rules_organization_id_key unique (organization_id, id),
+    primary key (organization_id, id),
     constraint apm_notification_rules_name_key unique (organization_id, name),
     constraint apm_notification_rules_policy_fkey foreign key (organization_id, escalation_policy_id)
         references public.apm_escalation_policies (organization_id, id) on delete set null (escalation_policy_id)
@@ -118,7 +118,8 @@ begin
         'apm_escalation_policies', 'apm_escalation_steps', 'apm_escalation_targets', 'apm_notification_rules'
     ]
     loop
-        execute format('grant select, insert, update, delete on public.%I to authenticated', name);
+        execute format('grant select on public.%I to authenticated', name);
+        call apm_private.grant_writes(format('public.%I', name)::regclass);
         execute format('create policy %I on public.%I for select to authenticated
             using (organization_id = any ((select public.apm_current_organization_ids())::uuid[]))',
             name || '_authenticated_select', name);
@@ -169,7 +170,7 @@ using (
 
 -- The outbox: one row is one message to one receiver, from intent to receipt.
 create table public.apm_deliveries (
-    id uuid primary key default gen_random_uuid(),
+    id uuid not null default gen_random_uuid(),
     organization_id uuid not null references public.organizations (id) on delete cascade,
     incident_id uuid,
     contact_method_id uuid,
@@ -214,7 +215,7 @@ create table public.apm_deliveries (
     sent_at timestamptz,
     delivered_at timestamptz,
     updated_at timestamptz not null default now(),
-    constraint apm_deliveries_organization_id_key unique (organization_id, id),
+    primary key (organization_id, id),
     constraint apm_deliveries_idempotency_key unique (organization_id, idempotency_key),
     constraint apm_deliveries_lease check (state not in ('leased', 'sending') or (lease_owner is not null and lease_until is not null)),
     constraint apm_deliveries_incident_fkey foreign key (organization_id, incident_id)
@@ -244,7 +245,7 @@ create trigger apm_deliveries_live after insert or update of state on public.apm
 for each row execute function apm_private.notify_live('deliveries');
 
 create table public.apm_delivery_attempts (
-    id bigint generated always as identity primary key,
+    id bigint generated always as identity,
     organization_id uuid not null,
     delivery_id uuid not null,
     attempt int not null,
@@ -253,6 +254,7 @@ create table public.apm_delivery_attempts (
     outcome text check (outcome in ('sent', 'retry', 'failed', 'unknown')),
     provider_status text,
     error text,
+    primary key (organization_id, id),
     constraint apm_delivery_attempts_key unique (organization_id, delivery_id, attempt),
     foreign key (organization_id, delivery_id) references public.apm_deliveries (organization_id, id) on delete cascade
 );

@@ -1,7 +1,7 @@
 -- pre: dashboards, and the views that answer business questions.
 
 create table public.apm_dashboards (
-    id uuid primary key default gen_random_uuid(),
+    id uuid not null default gen_random_uuid(),
     organization_id uuid not null references public.organizations (id) on delete cascade,
     name text not null check (length(name) between 1 and 200),
     description text not null default '',
@@ -12,14 +12,15 @@ create table public.apm_dashboards (
     created_by uuid,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
-    constraint apm_dashboards_organization_id_key unique (organization_id, id),
+    primary key (organization_id, id),
     constraint apm_dashboards_name_key unique (organization_id, name)
 );
 call apm_private.protect_table('public.apm_dashboards');
 create unique index idx_apm_dashboards_default on public.apm_dashboards (organization_id) where is_default;
 create trigger apm_dashboards_audit after insert or update or delete on public.apm_dashboards
 for each row execute function apm_private.write_audit();
-grant select, insert, update, delete on public.apm_dashboards to authenticated;
+grant select on public.apm_dashboards to authenticated;
+call apm_private.grant_writes('public.apm_dashboards');
 create policy apm_dashboards_authenticated_select on public.apm_dashboards for select to authenticated
 using (organization_id = any ((select public.apm_current_organization_ids())::uuid[]));
 create policy apm_dashboards_authenticated_insert on public.apm_dashboards for insert to authenticated
@@ -72,6 +73,3 @@ where s.schemaname in ('public', 'apm_private', 'apm_partitions')
     and (s.relname like 'apm\_%' or s.relname = 'service_health_checks' or s.schemaname = 'apm_private');
 revoke all on public.apm_index_usage from public, anon, authenticated, service_role;
 grant select on public.apm_index_usage to apm_engine, service_role;
-
--- New rows of these tables reach whoever has the page open.
-revoke all on all functions in schema apm_private from public, anon, authenticated, service_role;
