@@ -80,6 +80,10 @@ _VALUE: Final = frozenset(
 )
 # What our own SQL functions raise: `using errcode = 'AP404'` and so on.
 _OURS: Final[dict[str, type[errors.WedSyncError]]] = {
+    "AP001": errors.ConfigurationError,  # a foreign object where ours should be
+    "AP002": errors.NotValid,  # a row cannot move to another organization
+    "AP003": errors.NotValid,  # an organization has as many series as it may have
+    "AP004": errors.NotValid,  # a width that rollups are not kept at
     "AP400": errors.MalformedBody,
     "AP401": errors.Unauthorized,
     "AP403": errors.Forbidden,
