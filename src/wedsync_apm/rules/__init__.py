@@ -1,0 +1,1 @@
+"""Alert rules: which samples they watch, the limit that holds, and the verdict on a window."""
