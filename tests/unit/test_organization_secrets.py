@@ -1,5 +1,6 @@
 """Envelope encryption: what opens, and above all what does not."""
 
+import json
 import multiprocessing
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,6 @@ from hypothesis import strategies as st
 from wedsync_apm.config import Settings
 from wedsync_apm.errors import ConfigurationError
 from wedsync_apm.organizations.secrets import (
-    MASTER_KEY_FILE,
     DataKey,
     Keyring,
     Place,
@@ -126,11 +126,8 @@ def test_no_key_shows_in_a_repr() -> None:
 def test_the_master_key_is_made_once_and_only_for_its_owner(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path / "data")
     first = load_keyring(settings)
-    path = settings.data_dir / MASTER_KEY_FILE
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert path.stat().st_size == 32
+    assert (settings.data_dir / "secrets.json").stat().st_mode & 0o777 == 0o600
     assert load_keyring(settings).key_id == first.key_id
-    assert [entry.name for entry in settings.data_dir.iterdir()] == [MASTER_KEY_FILE]
 
 
 def test_processes_that_start_together_share_one_key(tmp_path: Path) -> None:
@@ -150,16 +147,12 @@ def test_a_set_master_key_writes_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_key_file_that_others_may_read_or_that_is_cut_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / MASTER_KEY_FILE
-    load_keyring(Settings(data_dir=tmp_path))
-    path.chmod(0o644)
-    with pytest.raises(ConfigurationError, match="644"):
+@pytest.mark.parametrize("stored", ["c2hvcnQ=", "no base64!"])
+def test_a_stored_key_that_is_none_is_refused(tmp_path: Path, stored: str) -> None:
+    (tmp_path / "secrets.json").write_text(json.dumps({"master_key": stored}))
+    with pytest.raises(ConfigurationError) as caught:
         load_keyring(Settings(data_dir=tmp_path))
-    path.chmod(0o600)
-    path.write_bytes(b"short")
-    with pytest.raises(ConfigurationError, match="5 bytes"):
-        load_keyring(Settings(data_dir=tmp_path))
+    assert stored not in str(caught.value)
 
 
 def test_a_master_key_of_another_length_is_refused() -> None:

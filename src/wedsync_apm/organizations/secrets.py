@@ -8,26 +8,23 @@ organization's wrapped key makes all its secrets unreadable for good, in every b
 Rotating the master key wraps the data keys anew and touches no secret.
 """
 
+import base64
+import binascii
 import hashlib
 import hmac
-import os
 import secrets
-import stat
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from wedsync_apm.config import Settings
+from wedsync_apm.config import Settings, load_or_create_secret
 from wedsync_apm.errors import ConfigurationError, WedSyncError
 
 KEY_BYTES: Final = 32
-MASTER_KEY_FILE: Final = "master.key"
 _NONCE_BYTES: Final = 12
 _VERSION: Final = b"\x01"
 
@@ -133,50 +130,21 @@ class Keyring:
 
 
 def load_keyring(settings: Settings) -> Keyring:
-    """The keyring of this installation; makes `DATA_DIR/master.key` where no key is set.
+    """The keyring of this installation; makes a master key in the data folder where none is set.
 
-    Raises ConfigurationError when the file cannot be used, or when others than its owner may read
-    it: a key that everybody on the machine can read protects nothing.
+    Raises ConfigurationError when the stored key cannot be used.
     """
     if settings.master_key is not None:
         return Keyring(settings.master_key)
-    path = settings.data_dir / MASTER_KEY_FILE
+    stored = load_or_create_secret(
+        settings.data_dir,
+        "master_key",
+        lambda: base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode(),
+    )
     try:
-        if not path.exists():
-            _create_key_file(path)
-        mode = stat.S_IMODE(path.stat().st_mode)
-        key = path.read_bytes()
-    except OSError as exc:
-        raise ConfigurationError(f"The master key {path} cannot be used: {exc}") from exc
-    if mode & 0o077:
-        raise ConfigurationError(
-            f"The master key {path} has mode {mode:o}; only its owner may read it (chmod 600)"
-        )
-    if len(key) != KEY_BYTES:
-        raise ConfigurationError(f"The master key {path} has {len(key)} bytes; expected 32")
-    return Keyring(key)
-
-
-def _create_key_file(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A link appears whole or not at all, so two processes that start together end with one key.
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".master-key-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(secrets.token_bytes(KEY_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(name, path)
-        except FileExistsError:
-            return
-    finally:
-        os.unlink(name)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        return Keyring(base64.b64decode(stored, validate=True))
+    except binascii.Error as exc:
+        raise ConfigurationError(f"The master key in {settings.data_dir} is no base64") from exc
 
 
 def _key_id(master_key: bytes) -> str:
