@@ -1,6 +1,7 @@
 """Serves the preview pages and the real static files, with the real headers."""
 
 import json
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
@@ -43,7 +44,9 @@ class Handler(BaseHTTPRequestHandler):
         for key, value in {**headers, "content-type": kind, "content-length": len(body)}.items():
             self.send_header(key, str(value))
         self.end_headers()
-        self.wfile.write(body)
+        # The browser may have gone on to the next page.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
         """Quiet."""

@@ -65,7 +65,7 @@ def number(value: float, digits: int = 3) -> str:
     size = abs(value)
     if size >= 10 ** (digits - 1) or value == int(value):
         return f"{value:,.0f}"
-    places = digits - 1 if size < 1 else max(0, digits - len(str(int(size))))
+    places = digits if size < 1 else max(0, digits - len(str(int(size))))
     text = f"{value:,.{places}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 

@@ -1,0 +1,235 @@
+"""Every page in every state: fits the phone, is silent, light, reachable and honest."""
+
+import gzip
+
+import pytest
+from playwright.async_api import Browser, BrowserContext, Page
+
+from tests.browser.preview import PAGES, Make
+from wedsync_apm.web.views.shell import Theme
+
+pytestmark = pytest.mark.browser
+
+SIGNED_IN = [name for name in PAGES if not name.startswith(("ack", "error", "sign-in"))]
+
+
+async def phone(browser: Browser, width: int = 375, scripts: bool = True) -> BrowserContext:
+    """A touch phone; a narrow desktop window lays out differently and hides faults."""
+    return await browser.new_context(
+        viewport={"width": width, "height": 812},
+        is_mobile=True,
+        has_touch=True,
+        java_script_enabled=scripts,
+    )
+
+
+def listen(page: Page) -> list[str]:
+    """Whatever the page complains about."""
+    heard: list[str] = []
+    page.on("console", lambda message: heard.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: heard.append(str(error)))
+    page.on(
+        "response",
+        lambda answer: (
+            heard.append(f"{answer.status} {answer.url}") if answer.status >= 400 else None
+        ),
+    )
+    return heard
+
+
+@pytest.mark.parametrize(
+    ("theme", "widths"), [("light", (320, 375, 1280)), ("dark", (375,)), ("sunlight", (375,))]
+)
+async def test_every_page_fits_and_is_silent(
+    browser: Browser, preview_url: str, theme: Theme, widths: tuple[int, ...]
+) -> None:
+    wide: list[str] = []
+    for width in widths:
+        context = (
+            await phone(browser, width)
+            if width < 600
+            else await browser.new_context(viewport={"width": width, "height": 800})
+        )
+        page = await context.new_page()
+        heard = listen(page)
+        for name in PAGES:
+            await page.goto(f"{preview_url}/p/{name}?theme={theme}")
+            room = await page.evaluate("document.documentElement.scrollWidth")
+            if room > width:
+                wide.append(f"{name} at {width}: {room}")
+        assert heard == []
+        await context.close()
+    assert wide == []
+
+
+async def test_twice_the_text_still_fits(browser: Browser, preview_url: str) -> None:
+    context = await phone(browser, 320)
+    page = await context.new_page()
+    wide: list[str] = []
+    for name in ("today-problem", "incident", "sign-in", "ack", "incidents", "rule"):
+        await page.goto(f"{preview_url}/p/{name}")
+        await page.evaluate("document.documentElement.style.fontSize = '200%'")
+        room = await page.evaluate("document.documentElement.scrollWidth")
+        if room > 320:
+            wide.append(f"{name}: {room}")
+    assert wide == []
+    await context.close()
+
+
+SMALL = """() => [...document.querySelectorAll(
+    'a, button, input:not([type=hidden]), select, textarea, summary')]
+  .filter((el) => el.checkVisibility() && !el.classList.contains('skip'))
+  .map((el) => [el, (el.closest('label.check') || el).getBoundingClientRect()])
+  .filter(([el, box]) => (box.height < 48 || box.width < 40) && !el.closest('.hops, .foot'))
+  .map(([el, box]) => `${el.tagName} ${el.textContent.trim().slice(0, 30)} ${
+    Math.round(box.width)}x${Math.round(box.height)}`)"""
+
+
+async def test_everything_tappable_is_large_enough(browser: Browser, preview_url: str) -> None:
+    context = await phone(browser)
+    page = await context.new_page()
+    small: dict[str, list[str]] = {}
+    for name in PAGES:
+        await page.goto(f"{preview_url}/p/{name}")
+        found = await page.evaluate(SMALL)
+        if found:
+            small[name] = found
+    assert small == {}
+    await context.close()
+
+
+@pytest.mark.parametrize("name", ["today-problem", "incident", "incident-engineer", "ack"])
+async def test_main_action_is_above_the_bar(browser: Browser, preview_url: str, name: str) -> None:
+    context = await phone(browser)
+    page = await context.new_page()
+    await page.goto(f"{preview_url}/p/{name}")
+    box = await page.locator(".b.p, button.p").first.bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] <= 812 - 60
+    assert box["height"] >= 52
+    assert await page.locator("main .b.p:visible").count() <= 1
+    await context.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_bytes_of_the_page(name: str) -> None:
+    make: Make = PAGES[name]
+    html = make("system")
+    budget = 6 if name.startswith("ack") else 14
+    assert len(gzip.compress(html, 6)) <= budget * 1024
+    if name.startswith("ack"):
+        assert len(html) <= 6 * 1024
+        assert b"<script" not in html
+
+
+@pytest.mark.parametrize("name", ["today-problem", "incident"])
+async def test_one_request_until_useful(browser: Browser, preview_url: str, name: str) -> None:
+    context = await phone(browser, scripts=False)
+    page = await context.new_page()
+    await page.route("**/static/**", lambda route: route.abort())
+    await page.goto(f"{preview_url}/p/{name}", wait_until="commit")
+    await page.wait_for_selector(".verdict h1")
+    colour = await page.locator(".verdict").first.evaluate("el => getComputedStyle(el).borderColor")
+    assert colour == "rgb(161, 26, 30)"
+    await context.close()
+
+
+async def test_first_visit_stays_in_budget(browser: Browser, preview_url: str) -> None:
+    context = await phone(browser)
+    page = await context.new_page()
+    urls: list[str] = []
+    page.on("request", lambda request: urls.append(request.url))
+    await page.goto(f"{preview_url}/p/today-problem", wait_until="load")
+    await page.wait_for_timeout(300)
+    assert all(url.startswith(preview_url) for url in urls)
+    assert not any("uplot" in url for url in urls), "the chart is below the screen"
+    await page.locator("figure").scroll_into_view_if_needed()
+    await page.wait_for_selector("figure canvas")
+    assert len([url for url in urls if "uplot" in url]) == 1
+    await context.close()
+
+
+async def test_times_are_worded_relatively(browser: Browser, preview_url: str) -> None:
+    context = await phone(browser)
+    page = await context.new_page()
+    await page.goto(f"{preview_url}/p/today-problem")
+    # NOW of the preview is the server's; the browser's own clock must not matter.
+    assert await page.locator(".strip b").inner_text() == "Ceremony in 47 min"
+    assert await page.locator(".count .f7").inner_text() == "in 47 min"
+    await context.close()
+    plain = await phone(browser, scripts=False)
+    page = await plain.new_page()
+    await page.goto(f"{preview_url}/p/today-problem")
+    assert await page.locator(".strip b").inner_text() == "Ceremony 14:00"
+    await plain.close()
+
+
+async def test_page_that_cannot_be_renewed_says_so(browser: Browser, preview_url: str) -> None:
+    context = await phone(browser)
+    page = await context.new_page()
+    await page.clock.install()
+    await page.goto(f"{preview_url}/p/today-ok")
+    assert await page.locator(".st.ok").count() == 4
+    await context.set_offline(True)
+    for _ in range(4):
+        await page.clock.run_for(16_000)
+        await page.wait_for_timeout(100)
+    await page.wait_for_selector("#offline")
+    assert await page.locator(".st.ok").count() == 0
+    assert "No signal" in await page.locator("#offline").inner_text()
+    text = await page.locator("main").inner_text()
+    assert "Working" not in text.replace("Working for", "Working")
+    await context.close()
+
+
+async def test_chart_answers_to_keys_and_says_its_value(browser: Browser, preview_url: str) -> None:
+    context = await browser.new_context(viewport={"width": 1280, "height": 800})
+    page = await context.new_page()
+    heard = listen(page)
+    await page.goto(f"{preview_url}/p/charts")
+    plot = page.locator(".plot").first
+    await page.wait_for_selector(".plot canvas")
+    await plot.focus()
+    await page.keyboard.press("End")
+    read = page.locator(".read").first
+    await page.wait_for_function("document.querySelector('.read').textContent !== ''")
+    assert "9.1 s" in await read.inner_text()
+    await page.keyboard.press("Home")
+    await page.wait_for_function("!document.querySelector('.read').textContent.includes('9.1 s')")
+    assert await page.locator(".legend button").count() == 5
+    await page.locator(".legend button").first.click()
+    assert await page.locator(".legend button[aria-pressed=false]").count() == 4
+    assert heard == []
+    await context.close()
+
+
+async def test_password_can_be_shown(browser: Browser, preview_url: str) -> None:
+    context = await phone(browser)
+    page = await context.new_page()
+    await page.goto(f"{preview_url}/p/sign-in")
+    await page.get_by_role("button", name="Show").click()
+    assert await page.locator("input[name=password]").get_attribute("type") == "text"
+    await context.close()
+
+
+async def test_every_stop_shows_its_focus(browser: Browser, preview_url: str) -> None:
+    context = await browser.new_context(viewport={"width": 1280, "height": 800})
+    page = await context.new_page()
+    await page.goto(f"{preview_url}/p/incident")
+    for _ in range(20):
+        await page.keyboard.press("Tab")
+        ring = await page.evaluate(
+            "() => { const s = getComputedStyle(document.activeElement);"
+            " return [s.outlineStyle, s.outlineWidth]; }"
+        )
+        assert ring == ["solid", "3px"]
+    await context.close()
+
+
+@pytest.mark.parametrize("name", SIGNED_IN)
+def test_page_names_its_state_and_has_one_heading(name: str) -> None:
+    html = PAGES[name]("system").decode()
+    title = html[html.index("<title>") + 7 : html.index("</title>")]
+    assert title.endswith("· WedSync")
+    assert html.count("<h1") == 1
+    assert html.count("<main") == 1
