@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from importlib.resources import files
 from typing import Any, Final, Literal
 
@@ -187,8 +188,12 @@ def login_conninfo(conninfo: str, role: str, password: str) -> str:
     return make_conninfo(conninfo, user=f"{role}.{project}" if project else role, password=password)
 
 
+# The files of an installed release do not change while it runs; the ready page asks often.
+_own_migrations = cache(load_migrations)
+
+
 def _loaded(migrations: Sequence[Migration] | None) -> tuple[Migration, ...]:
-    return load_migrations() if migrations is None else tuple(migrations)
+    return _own_migrations() if migrations is None else tuple(migrations)
 
 
 @contextmanager
