@@ -87,6 +87,22 @@ begin
 end
 $$;
 
+-- The way back: a type that the host brought, or uses by now, stays.
+create procedure apm_private.drop_enum(name text)
+language plpgsql
+set search_path = ''
+as $$
+declare
+    ours oid := to_regtype('public.' || quote_ident(drop_enum.name));
+begin
+    if obj_description(ours, 'pg_type') = 'made by wedsync-apm' then
+        execute format('drop type public.%I', drop_enum.name);
+    end if;
+exception when dependent_objects_still_exist then
+    raise notice 'type public.% is in use and stays', drop_enum.name;
+end
+$$;
+
 -- A row stays with the tenant it was made for: a member of two could else carry rows from one to the other.
 create function apm_private.keep_tenant() returns trigger
 language plpgsql
@@ -114,7 +130,7 @@ $$;
 -- What every table of ours has: RLS on and forced, no right for anyone but those named afterwards
 -- (Supabase's default privileges hand ALL, TRUNCATE included, to its three roles), one policy for the
 -- services, and a tenant that never changes.
-create procedure apm_private.protect_table(target regclass)
+create procedure apm_private.protect_table(target regclass, keeps_tenant boolean default true)
 language plpgsql
 set search_path = ''
 as $$
@@ -148,7 +164,7 @@ begin
     );
     execute format('grant select, insert, update, delete on %s to apm_engine, apm_definer, service_role',
         protect_table.target);
-    if has_tenant then
+    if has_tenant and protect_table.keeps_tenant then
         execute format(
             'create trigger %I before update of organization_id on %s for each row execute function apm_private.keep_tenant()',
             table_name || '_keep_tenant', protect_table.target

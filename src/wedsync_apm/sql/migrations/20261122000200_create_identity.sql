@@ -180,20 +180,42 @@ begin
     foreach ours in array array['public.organizations', 'public.user_profiles', 'public.clients']::regclass[]
     loop
         if obj_description(ours, 'pg_class') = 'made by wedsync-apm: standalone host table' then
-            call apm_private.protect_table(ours);
+            -- A profile leaves its organization when that is deleted.
+            call apm_private.protect_table(ours, keeps_tenant => ours <> 'public.user_profiles'::regclass);
         end if;
     end loop;
 end
 $$;
 
--- They belong to apm_definer where it can read the host's tables, else to the tables' owner, whom RLS does not bind.
+-- They belong to apm_definer where it can read the host's tables, else to whoever runs this, if he can. A reader
+-- that RLS binds would see nobody's memberships, and lock everybody out without a word.
 do $$
 declare
-    definer_reads boolean := (select rolbypassrls from pg_roles where rolname = 'apm_definer')
-        or exists (select from pg_policy where polrelid = 'public.user_profiles'::regclass
-            and (select oid from pg_roles where rolname = 'apm_definer') = any (polroles));
+    host regclass[] := array['public.organizations', 'public.user_profiles', 'public.clients'];
+    definer_reads boolean := (
+        select bool_and(
+            has_table_privilege(t.oid, 'select with grant option')
+            and (
+                not t.relrowsecurity
+                or (select rolbypassrls from pg_roles where rolname = 'apm_definer')
+                or exists (select from pg_policy as p where p.polrelid = t.oid and 'apm_definer'::regrole = any (p.polroles))
+            )
+        )
+        from pg_class as t where t.oid = any (host)
+    );
+    unreadable text := (
+        select string_agg(t.oid::regclass::text, ', ') from pg_class as t
+        where t.oid = any (host) and (not has_table_privilege(t.oid, 'select') or row_security_active(t.oid))
+    );
     reader regprocedure;
 begin
+    if definer_reads then
+        grant select on public.organizations, public.user_profiles, public.clients to apm_definer;
+    elsif unreadable is not null then
+        raise exception 'neither apm_definer nor % can read all rows of %', current_user, unreadable
+            using errcode = 'AP005',
+                hint = 'Let a superuser run "alter role apm_definer bypassrls", or migrate as the owner of these tables.';
+    end if;
     foreach reader in array array[
         'apm_private.host_memberships(uuid)',
         'apm_private.host_organizations(uuid[])',
@@ -207,9 +229,6 @@ begin
         end if;
         execute format('grant execute on function %s to apm_definer, apm_engine', reader);
     end loop;
-    if definer_reads then
-        grant select on public.organizations, public.user_profiles, public.clients to apm_definer;
-    end if;
 end
 $$;
 

@@ -45,6 +45,35 @@ create table public.apm_wedding_windows (
 );
 call apm_private.protect_table('public.apm_wedding_windows');
 
+-- The calendar looks three days around an instant: a phase further away from its wedding would never be found.
+create function apm_private.check_wedding_windows() returns trigger
+language plpgsql security definer
+set search_path = ''
+as $$
+declare
+    wedding uuid := case when tg_table_name = 'apm_weddings' then to_jsonb(new) ->> 'id' else to_jsonb(new) ->> 'wedding_id' end;
+begin
+    if exists (
+        select from public.apm_weddings as w
+        join public.apm_wedding_windows as p on p.organization_id = w.organization_id and p.wedding_id = w.id
+        where w.organization_id = new.organization_id and w.id = wedding
+            and not p.span <@ tstzrange(
+                (w.wedding_date - 2)::timestamp at time zone 'UTC', (w.wedding_date + 3)::timestamp at time zone 'UTC'
+            )
+    ) then
+        raise exception 'a phase lies within two days of its wedding'
+            using errcode = 'check_violation', constraint = 'apm_wedding_windows_near', table = 'apm_wedding_windows';
+    end if;
+    return null;
+end
+$$;
+call apm_private.hand_over('apm_private.check_wedding_windows()');
+-- deferred: the date and the phases of a postponed wedding change one after the other
+create constraint trigger apm_weddings_windows_near after update of wedding_date on public.apm_weddings
+deferrable initially deferred for each row execute function apm_private.check_wedding_windows();
+create constraint trigger apm_wedding_windows_near after insert or update on public.apm_wedding_windows
+deferrable initially deferred for each row execute function apm_private.check_wedding_windows();
+
 create trigger apm_weddings_audit after insert or update or delete on public.apm_weddings
 for each row execute function apm_private.write_audit();
 

@@ -283,12 +283,19 @@ call apm_private.hand_over('apm_private.end_series(uuid, int[], timestamptz[])')
 grant execute on function apm_private.end_series(uuid, int[], timestamptz[]) to apm_writer;
 
 -- Partitions: by day for blocks, made ahead; RLS on and forced on each, and no right for anyone, because a
--- partition read directly does not know its parent's policies. Attached, not created in place: attaching locks
--- neither readers nor writers out.
+-- partition read directly does not know its parent's policies. Attached, not created in place, which would lock
+-- everybody out of the table; what it locks is the default partition, which is empty unless partitions came late.
 create function apm_private.make_partition(parent regclass, name text, starts timestamptz, ends timestamptz) returns boolean
 language plpgsql
 set search_path = ''
 as $$
+declare
+    fallback text := (select relname || '_default' from pg_catalog.pg_class where oid = make_partition.parent);
+    key text := (
+        select a.attname from pg_catalog.pg_partitioned_table as t
+        join pg_catalog.pg_attribute as a on a.attrelid = t.partrelid and a.attnum = t.partattrs[0]
+        where t.partrelid = make_partition.parent
+    );
 begin
     if to_regclass(format('apm_partitions.%I', make_partition.name)) is not null then
         return false;
@@ -298,8 +305,16 @@ begin
         make_partition.name, make_partition.parent
     );
     execute format('alter table apm_partitions.%I enable row level security', make_partition.name);
-    execute format('alter table apm_partitions.%I force row level security', make_partition.name);
     execute format('revoke all on apm_partitions.%I from public, anon, authenticated, service_role', make_partition.name);
+    -- Rows that were faster than their partition lie in the default one and would forbid the attaching.
+    execute format('alter table apm_partitions.%I no force row level security', fallback);
+    execute format(
+        'with late as (delete from apm_partitions.%I where %I >= %L and %I < %L returning *)
+        insert into apm_partitions.%I select * from late',
+        fallback, key, make_partition.starts, key, make_partition.ends, make_partition.name
+    );
+    execute format('alter table apm_partitions.%I force row level security', fallback);
+    execute format('alter table apm_partitions.%I force row level security', make_partition.name);
     execute format(
         'alter table %s attach partition apm_partitions.%I for values from (%L) to (%L)',
         make_partition.parent, make_partition.name, make_partition.starts, make_partition.ends

@@ -250,7 +250,7 @@ using (
 create policy apm_incident_events_authenticated_insert on public.apm_incident_events for insert to authenticated
 with check (
     (
-        organization_id = any ((select public.apm_current_organization_ids())::uuid[])
+        organization_id = any ((select public.apm_organization_ids_as('MEMBER'))::uuid[])
         or (select public.apm_operator_role()) in ('oncall', 'dba')
     )
     and kind in ('note', 'seen', 'update')

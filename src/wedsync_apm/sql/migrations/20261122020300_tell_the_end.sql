@@ -1,0 +1,34 @@
+-- pre: whoever was told that something is wrong is told that it is over, in the transaction that ends it.
+
+-- One message for each receiver of a call, whatever became of the call: whether it arrived may not be known yet.
+-- The sender asks that right before sending and drops the message for those who never heard of the trouble.
+create function apm_private.tell_the_end() returns trigger
+language plpgsql security definer
+set search_path = ''
+as $$
+declare
+    at timestamptz := coalesce(nullif(current_setting('apm.at', true), '')::timestamptz, clock_timestamp());
+begin
+    insert into public.apm_deliveries (
+        organization_id, incident_id, contact_method_id, channel, kind, reason, recipient, payload, idempotency_key,
+        priority, due_at, generation
+    )
+    select distinct on (d.channel, d.contact_method_id)
+        d.organization_id, d.incident_id, d.contact_method_id, d.channel, 'resolved', 'resolved', d.recipient, d.payload,
+        'resolved:' || new.id || ':' || new.generation || ':' || coalesce(d.contact_method_id::text, 'nobody') || ':' || d.channel,
+        d.priority, at, new.generation
+    from public.apm_deliveries as d
+    where d.organization_id = new.organization_id and d.incident_id = new.id
+        and d.kind in ('page', 'update', 'reopened')
+        and d.state not in ('suppressed')
+    order by d.channel, d.contact_method_id, d.created_at desc
+    on conflict (organization_id, idempotency_key) do nothing;
+    return null;
+end
+$$;
+call apm_private.hand_over('apm_private.tell_the_end()');
+
+create trigger apm_incidents_tell_the_end after update of status on public.apm_incidents
+for each row
+when (new.status in ('resolved', 'closed') and old.status not in ('resolved', 'closed'))
+execute function apm_private.tell_the_end();

@@ -1,0 +1,43 @@
+drop function apm_private.is_service();
+drop function apm_private.caller_id();
+drop function apm_private.claims();
+drop procedure apm_private.hand_over(regprocedure);
+drop procedure apm_private.grant_writes(regclass, text[], boolean);
+drop procedure apm_private.protect_table(regclass, boolean);
+drop function apm_private.touch_updated_at();
+drop function apm_private.keep_tenant();
+drop procedure apm_private.drop_enum(text);
+drop procedure apm_private.ensure_enum(text, text[]);
+drop schema apm_partitions;
+
+do $$
+declare
+    role_name text;
+begin
+    -- What the runner gave to the processes for its own bookkeeping.
+    if to_regclass('apm_private.migrations') is not null then
+        drop policy if exists migrations_services_select on apm_private.migrations;
+        revoke all on apm_private.migrations from apm_api, apm_engine;
+    end if;
+    revoke all on schema public, apm_private from apm_api, apm_writer, apm_engine, apm_definer;
+
+    -- Roles belong to the cluster: those that another database of it uses, or that are not ours to drop, stay.
+    foreach role_name in array array['apm_engine', 'apm_writer', 'apm_api', 'apm_definer', 'apm_service']
+    loop
+        begin
+            execute format('drop role %I', role_name);
+        exception when dependent_objects_still_exist or insufficient_privilege or object_in_use then
+            raise notice 'role % stays', role_name;
+        end;
+    end loop;
+end
+$$;
+
+-- The runner keeps its books in it; without them nothing of ours is left there.
+do $$
+begin
+    drop schema apm_private;
+exception when dependent_objects_still_exist then
+    null;
+end
+$$;

@@ -1,0 +1,11 @@
+drop function apm_private.wedding_contexts(uuid[], timestamptz, timestamptz);
+drop function public.wedding_window_at(uuid, timestamptz);
+drop function public.is_wedding_day(uuid, date);
+drop function apm_private.askable(uuid);
+drop function apm_private.wedding_windows_between(uuid[], timestamptz, timestamptz);
+drop function apm_private.weddings_between(uuid[], date, date);
+drop function apm_private.is_time_zone(text);
+drop table public.apm_wedding_windows;
+drop table public.apm_wedding_people;
+drop table public.apm_weddings;
+drop function apm_private.check_wedding_windows();

@@ -1,0 +1,10 @@
+drop function public.create_incident_from_alert(uuid, double precision, timestamptz);
+drop table public.apm_incident_events;
+drop table public.apm_incidents;
+drop function apm_private.acknowledge_defaults();
+drop function apm_private.record_incident();
+drop function apm_private.guard_incident();
+drop function apm_private.actor_name();
+drop table apm_private.incident_transitions;
+call apm_private.drop_enum('escalation_level');
+call apm_private.drop_enum('incident_status');

@@ -1,0 +1,87 @@
+"""Servers for the schema's tests: each version at hand, migrated by a superuser and by an owner who is none."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.people import settle_two_organizations
+from tests.support.postgres import Database, PostgresServer, throw_away_server
+
+SYSTEM_15 = Path("/usr/lib/postgresql/15/bin")
+HOUSES = ("18-superuser", "18-owner", "15-superuser", "15-owner")
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """A server, a migrated database with two organizations in it, and its superuser's way in.
+
+    The database is shared: tests roll back what they do, or take a `clone` of their own.
+    """
+
+    name: str
+    server: PostgresServer
+    database: Database
+
+    @property
+    def superuser(self) -> str:
+        """The shared database as the cluster's superuser."""
+        return self.superuser_of(self.database)
+
+    def superuser_of(self, database: Database) -> str:
+        """Any database of this server as the cluster's superuser."""
+        return self.server.embedded.conninfo(dbname=database.name)
+
+
+class Houses:
+    """Built when a test first asks for one, and kept to the end of the session."""
+
+    def __init__(self, running: Mapping[str, PostgresServer], stack: ExitStack) -> None:
+        self._servers = dict(running)
+        self._stack = stack
+        self._built: dict[str, House] = {}
+
+    def get(self, name: str) -> House:
+        if name not in self._built:
+            server = self._server(name)
+            database = self._stack.enter_context(server.clone())
+            house = House(name, server, database)
+            settle_two_organizations(house.superuser)
+            self._built[name] = house
+        return self._built[name]
+
+    def _server(self, name: str) -> PostgresServer:
+        if name in self._servers:
+            return self._servers[name]
+        if not SYSTEM_15.exists():
+            if os.environ.get("CI"):
+                pytest.fail("PostgreSQL 15 is missing: apt-get install postgresql-15")
+            pytest.skip("not measured: no PostgreSQL 15 on this machine")
+        owner = "apm_owner" if name.endswith("-owner") else None
+        self._servers[name] = self._stack.enter_context(
+            throw_away_server(owner=owner, pg_bin=SYSTEM_15)
+        )
+        return self._servers[name]
+
+
+@pytest.fixture(scope="session")
+def houses(server: PostgresServer, plain_owner_server: PostgresServer) -> Iterator[Houses]:
+    """All servers of the schema's tests."""
+    with ExitStack() as stack:
+        yield Houses({"18-superuser": server, "18-owner": plain_owner_server}, stack)
+
+
+@pytest.fixture(params=HOUSES)
+def house(request: pytest.FixtureRequest, houses: Houses) -> House:
+    """Each server in turn, with two organizations settled in a shared database."""
+    return houses.get(request.param)
+
+
+@pytest.fixture
+def clone(house: House) -> Iterator[tuple[House, Database]]:
+    """A migrated database of one's own, empty, on each server in turn."""
+    with house.server.clone() as database:
+        yield house, database
