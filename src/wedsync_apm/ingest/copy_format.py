@@ -7,7 +7,6 @@ the arrays of a block are then slices of those bytes, so that Python's work is p
 import struct
 from collections.abc import Sequence
 from typing import Final
-from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,13 +45,14 @@ _LENGTH: Final = struct.Struct(">i")
 
 def pack_copy(
     blocks: Blocks,
-    organizations: Sequence[UUID],
+    organizations: Sequence[bytes],
     contexts: Sequence[str | None],
     sources: Sequence[str],
 ) -> bytes:
     """What COPY apm_metrics (`COLUMNS`) FROM STDIN (FORMAT BINARY) takes.
 
-    The codes of the blocks are positions in `organizations`, `contexts` and `sources`.
+    The codes of the blocks are positions in `organizations` (the bytes of their ids), `contexts`
+    and `sources`.
     """
     ids = _elements(blocks.series_ids, ELEMENTS[INT4_OID])
     offsets = _elements(blocks.offsets_ms, ELEMENTS[INT4_OID])
@@ -75,7 +75,7 @@ def pack_copy(
         int4_head = _ARRAY_HEAD.pack(1, 0, INT4_OID, count, 1)
         int4_length = _LENGTH.pack(20 + 8 * count)
         parts += (
-            _ROW_HEAD.pack(len(COLUMNS), 16, organizations[organization].bytes, 8, first, 8, last),
+            _ROW_HEAD.pack(len(COLUMNS), 16, organizations[organization], 8, first, 8, last),
             int4_length,
             int4_head,
             ids[8 * start : 8 * stop],

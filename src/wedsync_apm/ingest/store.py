@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -51,10 +51,10 @@ _COPY: Final = sql.SQL("copy public.apm_metrics ({}) from stdin (format binary)"
 
 @dataclass(frozen=True, slots=True)
 class PackedBlocks:
-    """Blocks with what their codes stand for."""
+    """Blocks with what their codes stand for; organizations by the bytes of their ids."""
 
     blocks: Blocks
-    organizations: Sequence[UUID]
+    organizations: Sequence[bytes]
     contexts: Sequence[str | None]
     sources: Sequence[str]
 
@@ -146,14 +146,13 @@ async def find_wedding_contexts(
 async def store_blocks(cx: Connection, packed: PackedBlocks, *, copy: bool) -> None:
     """Announces the blocks and writes them, inside the caller's transaction."""
     blocks = packed.blocks
-    ids = np.frombuffer(b"".join(one.bytes for one in packed.organizations), "V16")
+    ids = [packed.organizations[code] for code in blocks.organization.tolist()]
     announced = {
-        "organization_ids": _array(ids[blocks.organization], UUID_OID),
+        "organization_ids": _array(np.frombuffer(b"".join(ids), "V16"), UUID_OID),
         "earliest": _array(postgres_microseconds(blocks.first_ms), TIMESTAMPTZ_OID),
         "latest": _array(postgres_microseconds(blocks.last_ms), TIMESTAMPTZ_OID),
     }
-    event = _event([packed.organizations[code] for code in np.unique(blocks.organization)])
-    await cx.execute(Q.announce_flush, {**announced, "event": event})
+    await cx.execute(Q.announce_flush, {**announced, "event": _event(set(ids))})
     if copy:
         data = pack_copy(blocks, packed.organizations, packed.contexts, packed.sources)
         async with cx.cursor().copy(_COPY) as stream:
@@ -206,17 +205,19 @@ def _array(values: NDArray[np.generic], oid: int) -> _Array:
     return _Array(_ARRAY_OIDS[oid], pack_array(values, oid))
 
 
-def _event(organizations: Sequence[UUID]) -> str:
+def _event(organizations: Collection[bytes]) -> str:
     """One notification a flush. Where it cannot name all organizations it names none, which means
     that any may have new samples."""
-    named = [str(one) for one in organizations[: MOST_ANNOUNCED_ORGANIZATIONS + 1]]
+    named = None
+    if len(organizations) <= MOST_ANNOUNCED_ORGANIZATIONS:
+        named = [str(UUID(bytes=one)) for one in organizations]
     return json.dumps(
         {
             "topic": "metrics",
             "action": "flush",
             "id": None,
-            "organization_id": named[0] if len(named) == 1 else None,
-            "organization_ids": named if len(named) <= MOST_ANNOUNCED_ORGANIZATIONS else None,
+            "organization_id": named[0] if named and len(named) == 1 else None,
+            "organization_ids": named,
         },
         separators=(",", ":"),
     )

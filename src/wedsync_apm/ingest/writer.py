@@ -304,7 +304,7 @@ class Writer:
             context=codes,
             source=source,
         )
-        packed = store.PackedBlocks(blocks, directory.organizations, tuple(contexts), sources)
+        packed = store.PackedBlocks(blocks, directory.organization_bytes, tuple(contexts), sources)
         return packed, results
 
     async def _ask_calendar(

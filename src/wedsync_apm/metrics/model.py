@@ -60,6 +60,7 @@ class SeriesDirectory:
     def __init__(self, capacity: int = 1_000_000) -> None:
         self.keys: list[SeriesKey] = []
         self.organizations: list[UUID] = []
+        self.organization_bytes: list[bytes] = []
         self._capacity = capacity
         self._handles: dict[SeriesKey, int] = {}
         self._organization_handles: dict[UUID, int] = {}
@@ -96,6 +97,7 @@ class SeriesDirectory:
         if found is None:
             found = self._organization_handles[organization_id] = len(self.organizations)
             self.organizations.append(organization_id)
+            self.organization_bytes.append(organization_id.bytes)
         return found
 
     def organization_of(self, handles: Ints) -> Ints:
