@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.browser import require_browser
 from tests.support.postgres import Database, PostgresServer, sweep_left_behind, throw_away_server
 
 
@@ -65,3 +66,15 @@ def any_database(request: pytest.FixtureRequest) -> Iterator[Database]:
     running: PostgresServer = request.getfixturevalue(name)
     with running.clone() as cloned:
         yield cloned
+
+
+@pytest.fixture(scope="session")
+def browser_path() -> str:
+    """The machine's Chromium; without one an error in CI, and "not measured" elsewhere."""
+    return require_browser()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """No browser test passes by being skipped in silence."""
+    if item.get_closest_marker("browser"):
+        require_browser()

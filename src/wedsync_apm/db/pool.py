@@ -84,6 +84,7 @@ _OURS: Final[dict[str, type[errors.WedSyncError]]] = {
     "AP002": errors.NotValid,  # a row cannot move to another organization
     "AP003": errors.NotValid,  # an organization has as many series as it may have
     "AP004": errors.NotValid,  # a width that rollups are not kept at
+    "AP005": errors.ConfigurationError,  # the owner cannot read the host's tables
     "AP400": errors.MalformedBody,
     "AP401": errors.Unauthorized,
     "AP403": errors.Forbidden,

@@ -1,0 +1,28 @@
+"""The Chromium of this machine."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+ON_A_MAC = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
+
+
+def find_browser() -> str | None:
+    """Its path; the same names as `.ci/browser` looks for."""
+    for name in NAMES:
+        if path := shutil.which(name):
+            return path
+    return str(ON_A_MAC) if ON_A_MAC.exists() else None
+
+
+def require_browser() -> str:
+    """Its path; without one the test is an error in CI, and not measured elsewhere."""
+    found = find_browser()
+    if found is None:
+        if os.environ.get("CI"):
+            pytest.fail("no Chromium for the browser tests")
+        pytest.skip("not measured: there is no Chromium")
+    return found
