@@ -1,0 +1,1 @@
+"""Ladders: who is told next, when, and who is told that it is over."""
