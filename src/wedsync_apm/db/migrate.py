@@ -18,6 +18,15 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
 
+from wedsync_apm.db.fingerprint import (
+    Drift,
+    OwnerConnection,
+    compare,
+    keeping_fingerprints,
+    record,
+    recorded,
+    take_fingerprint,
+)
 from wedsync_apm.db.migrations import (
     Migration,
     Phase,
@@ -38,7 +47,6 @@ LOGIN_ROLES: Final = ("apm_api", "apm_writer", "apm_engine")
 WAIT_FOR_OTHER_RUNNER: Final = "120s"
 LOCK_ATTEMPTS: Final = 5
 
-OwnerConnection = psycopg.Connection[dict[str, Any]]
 State = Literal["applied", "pending", "changed", "unknown"]
 
 
@@ -56,18 +64,6 @@ class Status:
     phase: Phase | None
     applied_at: datetime | None
     execution_ms: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Drift:
-    """How the live schema differs from the one that the migrations left; names of objects."""
-
-    added: tuple[str, ...]
-    removed: tuple[str, ...]
-    changed: tuple[str, ...]
-
-    def __bool__(self) -> bool:
-        return bool(self.added or self.removed or self.changed)
 
 
 def status(conninfo: str, *, migrations: Sequence[Migration] | None = None) -> tuple[Status, ...]:
@@ -140,7 +136,7 @@ def verify(conninfo: str, *, migrations: Sequence[Migration] | None = None) -> D
     with _connect(conninfo) as cx, cx.transaction():
         if not _has_bookkeeping(cx):
             return Drift((), tuple(f"migration {m.version}_{m.name}" for m in known), ())
-        return _compare(_recorded(cx), _fingerprint(cx, known))
+        return compare(recorded(cx), take_fingerprint(cx, known))
 
 
 async def is_current(cx: Connection, *, migrations: Sequence[Migration] | None = None) -> bool:
@@ -240,8 +236,8 @@ def _prepare(cx: OwnerConnection, known: Sequence[Migration]) -> None:
             )
         bookkeeping = files("wedsync_apm.sql").joinpath("bookkeeping.sql")
         cx.execute(bookkeeping.read_bytes())
-        if not _recorded(cx):
-            _record(cx, _fingerprint(cx, known))
+        if not recorded(cx):
+            record(cx, take_fingerprint(cx, known))
         _adopt_from_supabase(cx, known)
     for file in load_standalone():
         with _locked(cx):
@@ -257,7 +253,7 @@ def _admit_readers(cx: OwnerConnection, known: Sequence[Migration]) -> None:
     with _locked(cx):
         row = cx.execute(Q.lacks_bookkeeping_readers).fetchone()
         if row and row["lacks"]:
-            with _keeping_fingerprints(cx, known):
+            with keeping_fingerprints(cx, known):
                 readers = files("wedsync_apm.sql").joinpath("bookkeeping_readers.sql")
                 cx.execute(readers.read_bytes())
 
@@ -269,7 +265,7 @@ def _apply(cx: OwnerConnection, migration: Migration, known: Sequence[Migration]
             with _locked(cx):
                 if migration.version in _applied(cx):
                     return False
-                with _keeping_fingerprints(cx, known):
+                with keeping_fingerprints(cx, known):
                     cx.execute(Q.set_file_limits, limits_of(migration.sql))
                     started = time.perf_counter()
                     _run_file(cx, migration.sql, f"{migration.version}_{migration.name}.sql")
@@ -311,7 +307,7 @@ def _take_back(cx: OwnerConnection, migration: Migration, known: Sequence[Migrat
     with _locked(cx):
         if migration.version not in _applied(cx):
             return False
-        with _keeping_fingerprints(cx, known):
+        with keeping_fingerprints(cx, known):
             cx.execute(Q.set_file_limits, limits_of(text))
             _run_file(cx, text, f"down/{migration.version}_{migration.name}.sql")
             cx.execute(Q.forget_migration, {"version": migration.version})
@@ -339,23 +335,6 @@ def _run_file(cx: OwnerConnection, text: str, name: str) -> None:
         ) from exc
     # A file may change settings for itself; the next one starts from the connection's own.
     cx.execute("reset all")
-
-
-@contextmanager
-def _keeping_fingerprints(cx: OwnerConnection, known: Sequence[Migration]) -> Iterator[None]:
-    """Records the schema after the block, without approving drift that was there before it."""
-    recorded, before = _recorded(cx), _fingerprint(cx, known)
-    yield
-    after = _fingerprint(cx, known)
-    keep = dict(after)
-    for name in recorded.keys() | before.keys():
-        drifted = recorded.get(name) != before.get(name)
-        if drifted and before.get(name) == after.get(name):
-            if name in recorded:
-                keep[name] = recorded[name]
-            else:
-                keep.pop(name, None)
-    cx.execute(Q.replace_fingerprints, {"objects": list(keep), "definitions": list(keep.values())})
 
 
 def _status(cx: OwnerConnection, known: Sequence[Migration]) -> tuple[Status, ...]:
@@ -397,7 +376,7 @@ def _adopt_from_supabase(cx: OwnerConnection, known: Sequence[Migration]) -> Non
     """Takes over what Supabase's command line has applied from the same folder."""
     for migration in _run_by_supabase(cx, known):
         if migration.version not in _applied(cx):
-            with _keeping_fingerprints(cx, known):
+            with keeping_fingerprints(cx, known):
                 cx.execute(
                     Q.record_migration,
                     {
@@ -439,35 +418,3 @@ def _conflicts(cx: OwnerConnection, known: Sequence[Migration]) -> tuple[str, ..
                 f"instead of {', '.join(labels)}"
             )
     return tuple(found)
-
-
-def _recorded(cx: OwnerConnection) -> dict[str, str]:
-    return {row["object"]: row["definition"] for row in cx.execute(Q.list_fingerprints)}
-
-
-def _record(cx: OwnerConnection, lines: Mapping[str, str]) -> None:
-    cx.execute(
-        Q.replace_fingerprints, {"objects": list(lines), "definitions": list(lines.values())}
-    )
-
-
-def _fingerprint(cx: OwnerConnection, known: Sequence[Migration]) -> dict[str, str]:
-    """The live schema as `object -> definition`."""
-    row = cx.execute(Q.use_search_path, {"path": ""}).fetchone()
-    names = creations(known)
-    lines = cx.execute(
-        Q.take_fingerprint,
-        {"functions": names.functions, "types": names.types, "attached": names.attached},
-    ).fetchall()
-    cx.execute(Q.use_search_path, {"path": row["path"] if row else ""})
-    return {line["object"]: line["definition"] for line in lines}
-
-
-def _compare(recorded: Mapping[str, str], live: Mapping[str, str]) -> Drift:
-    return Drift(
-        added=tuple(sorted(live.keys() - recorded.keys())),
-        removed=tuple(sorted(recorded.keys() - live.keys())),
-        changed=tuple(
-            sorted(name for name in live.keys() & recorded.keys() if live[name] != recorded[name])
-        ),
-    )

@@ -1,0 +1,83 @@
+"""What our part of the schema looks like, in words that compare: how drift is found.
+
+The fingerprint is recorded in the transaction of each migration; `verify` compares the live schema
+with it. What differed before a migration and was not touched by it goes on differing afterwards.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from wedsync_apm.db.migrations import Migration, creations
+from wedsync_apm.db.queries import load_queries
+
+Q = load_queries(__package__)
+
+OwnerConnection = psycopg.Connection[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How the live schema differs from the one that the migrations left; names of objects."""
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    changed: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.changed)
+
+
+def recorded(cx: OwnerConnection) -> dict[str, str]:
+    """The fingerprint that the last migration left."""
+    return {row["object"]: row["definition"] for row in cx.execute(Q.list_fingerprints)}
+
+
+def record(cx: OwnerConnection, lines: Mapping[str, str]) -> None:
+    """Makes these lines the recorded fingerprint."""
+    cx.execute(
+        Q.replace_fingerprints, {"objects": list(lines), "definitions": list(lines.values())}
+    )
+
+
+def take_fingerprint(cx: OwnerConnection, known: Sequence[Migration]) -> dict[str, str]:
+    """The live schema as `object -> definition`."""
+    row = cx.execute(Q.use_search_path, {"path": ""}).fetchone()
+    names = creations(known)
+    lines = cx.execute(
+        Q.take_fingerprint,
+        {"functions": names.functions, "types": names.types, "attached": names.attached},
+    ).fetchall()
+    cx.execute(Q.use_search_path, {"path": row["path"] if row else ""})
+    return {line["object"]: line["definition"] for line in lines}
+
+
+def compare(former: Mapping[str, str], live: Mapping[str, str]) -> Drift:
+    """What is in one fingerprint and not, or not so, in the other."""
+    return Drift(
+        added=tuple(sorted(live.keys() - former.keys())),
+        removed=tuple(sorted(former.keys() - live.keys())),
+        changed=tuple(
+            sorted(name for name in live.keys() & former.keys() if live[name] != former[name])
+        ),
+    )
+
+
+@contextmanager
+def keeping_fingerprints(cx: OwnerConnection, known: Sequence[Migration]) -> Iterator[None]:
+    """Records the schema after the block, without approving drift that was there before it."""
+    former, before = recorded(cx), take_fingerprint(cx, known)
+    yield
+    after = take_fingerprint(cx, known)
+    lines = dict(after)
+    for name in former.keys() | before.keys():
+        drifted = former.get(name) != before.get(name)
+        if drifted and before.get(name) == after.get(name):
+            if name in former:
+                lines[name] = former[name]
+            else:
+                lines.pop(name, None)
+    record(cx, lines)
