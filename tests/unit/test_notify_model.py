@@ -47,9 +47,11 @@ def delivery(kind: Kind = Kind.PAGE, **changes: Any) -> Delivery:
         generation=1,
         incident=IncidentNow(IncidentStatus.OPEN, 1),
         was_told=True,
+        has_address=True,
         is_reachable=True,
         created_at=AT,
         expires_at=None,
+        is_under_way=False,
         may_have_arrived=False,
     )
     return replace(made, **changes)
@@ -206,6 +208,16 @@ def test_nobody_hears_the_end_of_what_he_never_heard_of() -> None:
     drop = no_longer_needed(delivery(Kind.RESOLVED, incident=over, was_told=False))
     assert drop is not None
     assert drop.state is State.SUPPRESSED
+
+
+def test_the_end_waits_for_a_call_that_is_on_its_way() -> None:
+    over = IncidentNow(IncidentStatus.RESOLVED, 2)
+    for was_told in (True, False):
+        drop = no_longer_needed(
+            delivery(Kind.RESOLVED, incident=over, was_told=was_told, is_under_way=True)
+        )
+        assert drop is not None
+        assert (drop.state, drop.hold_seconds) == (State.PENDING, 2.0)
 
 
 def test_a_message_about_nothing_is_dropped() -> None:

@@ -3,9 +3,9 @@
     pending ─┬─> leased ──> sending ─┬─> sent ──> delivered
     retry ───┤     │                 ├─> retry      (it was not taken; due_at says when)
     unknown ─┘     │                 ├─> failed     (it never will)
-                   │                 ├─> inbox      (no sender is set up; kept to read here)
                    │                 └─> unknown    (the lease ran out: we cannot know)
-                   └─> cancelled | suppressed | expired | failed | inbox
+                   ├─> cancelled | suppressed | expired | failed | inbox
+                   └─> pending (the lease ran out before anything was sent, or it must wait)
 
 `sending` is committed before the network is touched. What is found in `sending` after its lease ran
 out may have arrived or not, so it becomes `unknown`, never `pending`.
@@ -36,8 +36,8 @@ class State(StrEnum):
     """Where a delivery stands; the comment names what may follow."""
 
     PENDING = "pending"  # -> leased
-    LEASED = "leased"  # -> sending, cancelled, suppressed, expired, failed, inbox; leased again
-    SENDING = "sending"  # -> sent, retry, failed, inbox, unknown
+    LEASED = "leased"  # -> sending, pending, cancelled, suppressed, expired, failed, inbox
+    SENDING = "sending"  # -> sent, retry, failed, unknown
     SENT = "sent"  # -> delivered
     DELIVERED = "delivered"  # the end
     UNKNOWN = "unknown"  # -> leased
@@ -54,8 +54,8 @@ TRANSITIONS: Final[Mapping[State, frozenset[State]]] = {
     State.PENDING: frozenset({State.LEASED}),
     State.RETRY: frozenset({State.LEASED}),
     State.UNKNOWN: frozenset({State.LEASED}),
-    State.LEASED: frozenset({State.LEASED, State.SENDING, State.FAILED, State.INBOX}) | _DROPS,
-    State.SENDING: frozenset({State.SENT, State.RETRY, State.FAILED, State.INBOX, State.UNKNOWN}),
+    State.LEASED: frozenset({State.SENDING, State.PENDING, State.FAILED, State.INBOX}) | _DROPS,
+    State.SENDING: frozenset({State.SENT, State.RETRY, State.FAILED, State.UNKNOWN}),
     State.SENT: frozenset({State.DELIVERED}),
     State.DELIVERED: frozenset(),
     State.FAILED: frozenset(),
@@ -64,9 +64,6 @@ TRANSITIONS: Final[Mapping[State, frozenset[State]]] = {
     State.EXPIRED: frozenset(),
     State.INBOX: frozenset(),
 }
-WAITING: Final = frozenset({State.PENDING, State.RETRY, State.UNKNOWN})
-REACHED: Final = frozenset({State.SENT, State.DELIVERED, State.UNKNOWN})
-"""States after which we must assume that the person has read it."""
 
 
 class Result(StrEnum):
@@ -75,7 +72,6 @@ class Result(StrEnum):
     SENT = "sent"
     RETRY = "retry"
     FAILED = "failed"
-    INBOX = "inbox"  # nothing is set up that could send it
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,18 +196,26 @@ class Delivery:
     incident: IncidentNow | None
     was_told: bool
     """Whether this receiver was told of the trouble, as far as we know."""
+    has_address: bool
+    """Whether it says itself where it goes, as messages to people without a contact do."""
     is_reachable: bool
     """Whether its contact method is still there and in use."""
+    is_under_way: bool
+    """Whether a message of the trouble is being sent to this receiver at this moment."""
     may_have_arrived: bool
-    """True when a sender died in the middle of an earlier try, and nobody can tell."""
+    """True when nobody can tell whether an earlier try arrived."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Why a delivery is not sent, and the state that says so."""
+    """Why a delivery is not sent, and the state that says so.
+
+    With `hold_seconds` it is only held back, in `pending`, for that long.
+    """
 
     state: State
     reason: str
+    hold_seconds: float | None = None
 
 
 def no_longer_needed(delivery: Delivery) -> Drop | None:
@@ -226,6 +230,9 @@ def no_longer_needed(delivery: Delivery) -> Drop | None:
     if delivery.kind is Kind.RESOLVED:
         if not is_over:
             drop = Drop(State.CANCELLED, "it has come back since")
+        elif delivery.is_under_way:
+            # Whether he was told is decided in a moment, by the sender who has it in hand.
+            drop = Drop(State.PENDING, "a call to this receiver is still on its way", 2.0)
         elif not delivery.was_told:
             drop = Drop(State.SUPPRESSED, "this receiver never heard of the trouble")
     elif is_over:

@@ -37,6 +37,10 @@ class Facts:
     priority: str | None = None
     detected_at: datetime | None = None
     reopened_at: datetime | None = None
+    lapsed_at: datetime | None = None
+    """When the last who had it in hand was given up waiting for."""
+    next_step_at: datetime | None = None
+    """When the next person is called if nobody answers."""
     resolved_at: datetime | None = None
     acknowledged_at: datetime | None = None
     acknowledged_by: str | None = None
@@ -60,6 +64,13 @@ class Facts:
     def incident_url(self) -> str | None:
         """The incident's page; None for a message without an incident."""
         return f"{self.base_url}/incidents/{self.incident_id}" if self.incident_id else None
+
+    @property
+    def has_come_back(self) -> bool:
+        """Whether it was over before, and not only let go of by whoever had it."""
+        if self.reopened_at is None:
+            return False
+        return self.lapsed_at is None or self.reopened_at > self.lapsed_at
 
     @property
     def began_at(self) -> datetime | None:
@@ -90,10 +101,10 @@ def _lines(facts: Facts) -> Iterator[str]:
         case Kind.UPDATE:
             yield f"{facts.headline}."
             yield from _who_has_it(facts)
-        case Kind.REOPENED:
+        case Kind.REOPENED if facts.has_come_back:
             yield f"It has come back{_since(facts, facts.began_at)}: {facts.headline}."
             yield from _trouble(facts)
-        case Kind.PAGE:
+        case Kind.PAGE | Kind.REOPENED:
             yield f"{facts.headline}{_since(facts, facts.began_at)}."
             yield from _trouble(facts)
     if facts.incident_url:
@@ -126,8 +137,12 @@ def _who_has_it(facts: Facts) -> Iterator[str]:
     elif facts.reason in ("escalated", "repeat") and facts.began_at:
         waited = span_words((facts.at - facts.began_at).total_seconds())
         yield f"No one has answered for {waited}. You are next."
+    elif facts.lapsed_at:
+        yield f"Nobody has had it in hand since {_clock(facts, facts.lapsed_at)}."
     else:
         yield "Nobody has it yet."
+    if facts.next_step_at and facts.next_step_at > facts.at and not facts.acknowledged_by:
+        yield f"If nobody answers, the next call goes out at {_clock(facts, facts.next_step_at)}."
     if facts.next_update_at:
         yield f"Next update by {_clock(facts, facts.next_update_at)}, even if nothing has changed."
 

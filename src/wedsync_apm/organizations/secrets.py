@@ -115,6 +115,15 @@ class Keyring:
             return None
         return self._wrap(organization_id, self._unwrap(organization_id, wrapped))
 
+    def token(self, purpose: str, subject: UUID) -> str:
+        """A 128-bit token that only this installation can make, the same each time.
+
+        Made again instead of stored: the database keeps nothing but its hash.
+        """
+        key = self._keys[self.key_id]
+        digest = hmac.new(key, _join("token", purpose, subject.hex), hashlib.sha256).digest()
+        return base64.urlsafe_b64encode(digest[:16]).rstrip(b"=").decode()
+
     def _wrap(self, organization_id: UUID, data_key: bytes) -> WrappedKey:
         binding = _join("data key", organization_id.hex)
         return WrappedKey(_seal(self._keys[self.key_id], data_key, binding), self.key_id)

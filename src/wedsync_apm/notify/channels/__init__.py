@@ -19,17 +19,25 @@ from wedsync_apm.types import Channel
 Target = TypeVar("Target")
 
 
+def _always_ready(tools: Tools) -> str | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Sender(Generic[Target]):
-    """One channel: `configure(address, secret)` raises NotValid, the others never fail."""
+    """One channel: `configure(address, secret)` raises NotValid, the others never fail.
+
+    `unready` tells why this installation cannot send on it at all; None when it can.
+    """
 
     configure: Callable[[str, str | None], Target]
     render: Callable[[Facts], Rendered]
     send: Callable[[Message, Target, Tools, datetime], Awaitable[Outcome]]
+    unready: Callable[[Tools], str | None] = _always_ready
 
 
 SENDERS: Final[Mapping[Channel, Sender[Any]]] = {
-    Channel.EMAIL: Sender(email.configure, email.render, email.send),
+    Channel.EMAIL: Sender(email.configure, email.render, email.send, email.unready),
     Channel.WEBHOOK: Sender(webhook.configure, webhook.render, webhook.send),
     Channel.SLACK: Sender(slack.configure, slack.render, slack.send),
 }

@@ -5,12 +5,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from wedsync_apm.errors import FieldError, NotValid
+from wedsync_apm.notify.message import Tools
 
 # Stricter than RFC 5322 on purpose: no quotes, comments, groups or lists, so that an address can
 # never turn into two, or into a header.
 _ADDRESS: Final = re.compile(
     r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}"
     r"@(?=.{1,255}\Z)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*"
+)
+
+
+NO_SERVER: Final = (
+    "No mail server is set up (WEDSYNC_APM_SMTP_URL), so this stays here and went nowhere."
 )
 
 
@@ -26,3 +32,8 @@ def configure(address: str, secret: str | None) -> EmailTarget:
     if not _ADDRESS.fullmatch(address):
         raise NotValid(errors=[FieldError("address", "is not one e-mail address")])
     return EmailTarget(address)
+
+
+def unready(tools: Tools) -> str | None:
+    """Why no e-mail can be sent at all; None when it can."""
+    return NO_SERVER if tools.mail is None else None

@@ -10,7 +10,7 @@ from typing import Final
 import aiosmtplib
 
 from wedsync_apm.egress import EgressFailed, EgressRefused
-from wedsync_apm.notify.channels.email.config import EmailTarget
+from wedsync_apm.notify.channels.email.config import NO_SERVER, EmailTarget
 from wedsync_apm.notify.channels.email.render import compose
 from wedsync_apm.notify.mail_server import MailServer
 from wedsync_apm.notify.message import Message, Tools, failed_call
@@ -23,10 +23,7 @@ async def send(message: Message, target: EmailTarget, tools: Tools, at: datetime
     """One attempt. The server's own words are never passed on: they may quote what was sent."""
     server = tools.mail
     if server is None:
-        return Outcome(
-            Result.INBOX,
-            "No mail server is set up (WEDSYNC_APM_SMTP_URL), so this stays here and went nowhere.",
-        )
+        return Outcome(Result.RETRY, NO_SERVER)
     mail = compose(message, server.sender, server.domain, target.address)
     is_handed_over = False
     try:
