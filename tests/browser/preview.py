@@ -133,7 +133,7 @@ def figure(wide: bool = False, technical: str = "", key: str = "order_form.send_
     """The chart of the slow order form."""
     return Figure(
         key.replace(".", "-"), "Time to send an order",
-        say("charts.caption", function=say("charts.p95"), window="last 95 min", zone=ZONE),
+        say("charts.caption", function=say("function.p95"), window="last 95 min", zone=ZONE),
         say("charts.now_limit", figure="9.1 s", usual="1.2 s", limit="3 s"),
         f"/charts/series?metric={key}&as=json", f"/charts/series?metric={key}&as=table",
         technical, wide,
@@ -186,8 +186,8 @@ def today(state: str) -> TodayView:
     elif state == "quiet":
         base |= {
             "headline": say("today.ok"), "weddings": (),
-            "next_wedding": say("today.next_wedding", day="Sat 27 June", couple="Jo & Pat",
-                                ahead="on Saturday at 14:00"),
+            "next_wedding": say("today.next_wedding", couple="Jo & Pat",
+                                when="Sat 27 June, in 7 days"),
         }  # fmt: skip
     elif state == "unknown":
         base |= {
@@ -248,7 +248,6 @@ def incident(engineer: bool = False, over: bool = False, taken: bool = True) -> 
         path=path, primary=primary,
         actions=() if over else (
             Action(f"{base}/investigate", say("problem.working")),
-            Action(f"{base}/escalate", say("problem.escalate"), "", "", True),
             Action(f"{base}/resolve", say("problem.resolve"), "", say("problem.resolve_word")),
         ),
         note=Action(f"{base}/notes", say("problem.note_button"), "", say("problem.note_label")),
@@ -261,7 +260,7 @@ def incident(engineer: bool = False, over: bool = False, taken: bool = True) -> 
         works=("Card payments", "Messages to couples", "Photo gallery"),
         figure=figure(technical="wedding_forms.submit_time{form=order}" if engineer else ""),
         timeline=vendor_timeline, told=told if engineer else (),
-        next_step=say("engineer.next_step", step=2, time="13:14"),
+        next_step=say("engineer.next_step", step=2, names="Mo", time="13:14"),
         facts=facts if engineer else (), wedding="3 weddings today, next ceremony in 47 min",
         phone="+442079460000",
     )  # fmt: skip
@@ -270,7 +269,9 @@ def incident(engineer: bool = False, over: bool = False, taken: bool = True) -> 
 def incidents(empty: bool = False) -> IncidentsView:
     """The list with its three groups."""
     if empty:
-        return IncidentsView((), say("incidents.none_last", day="Tuesday", length="6 min"))
+        return IncidentsView(
+            (), say("incidents.none_last", time="Tue 16 June 11:20", length="6 min")
+        )
 
     def row(n: int, title: str, status: tuple[Any, str], *end: str) -> IncidentRow:
         return IncidentRow(
@@ -327,7 +328,7 @@ def charts() -> ChartsView:
         tuple(
             Figure(
                 key.replace(".", "-"), title,
-                say("charts.caption", function=say("charts.avg"), window="last hour", zone=ZONE),
+                say("charts.caption", function=say("function.avg"), window="last hour", zone=ZONE),
                 say("charts.now_limit", figure="9.1 s", usual="1.2 s", limit="3 s"),
                 f"/charts/series?metric={key}&as=json", f"/charts/series?metric={key}&as=table",
             )

@@ -1,7 +1,7 @@
 """Views into HTML bytes."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
@@ -89,11 +89,6 @@ def _clock(context: Context, at: datetime, how: str = "", zone: str | None = Non
 
 
 @pass_context
-def _bold_clock(context: Context, at: datetime, zone: str | None = None) -> Markup:
-    return Markup("<b>{}</b>").format(_clock(context, at, "", zone))
-
-
-@pass_context
 def _ahead(context: Context, at: datetime, zone: str | None = None) -> str:
     shell = context["shell"]
     return say.ahead(at, shell.at, zone or shell.zone)
@@ -113,12 +108,19 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
+    files = assets.load()
     env.globals.update(
-        say=words.say, words=words.WORDS, asset=assets.load().url, critical=Markup(assets.load().critical_css),  # noqa: S704
-        ack_css=Markup(assets.load().ack_css),  # noqa: S704
-        spark=spark, moment=moment, clock=_clock, bold_clock=_bold_clock, ahead=_ahead,
-        since=_since, extras=EXTRAS, length=lambda seconds: say.length(timedelta(seconds=seconds)),
-    )  # fmt: skip
+        say=words.say,
+        words=words.WORDS,
+        asset=files.url,
+        critical=Markup(files.critical_css),  # noqa: S704 our own style sheet
+        ack_css=Markup(files.ack_css),  # noqa: S704 our own style sheet
+        extras=EXTRAS,
+        spark=spark,
+        clock=_clock,
+        ahead=_ahead,
+        since=_since,
+    )
     env.filters.update(cap=say.sentence)
     return env
 

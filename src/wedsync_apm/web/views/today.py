@@ -12,7 +12,7 @@ from wedsync_apm.web.views.wedding import WeddingCard
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A watched service; `checked_at` is set only where the last look is too old to be silent about."""
+    """A watched service; `checked_at` is set only where the last look is no longer fresh."""
 
     name: str
     status: Status

@@ -1,0 +1,27 @@
+-- What surrounds every page, in one round trip.
+
+-- read_frame --
+-- The database's clock, what the caller is on the platform, and how much is wrong where he looks.
+select
+    clock_timestamp() as at,
+    public.apm_operator_role() as operator_role,
+    (
+        select count(*)
+        from public.apm_incidents as i
+        where i.organization_id = %(organization_id)s::uuid
+            and i.status in ('open', 'acknowledged', 'investigating')
+    ) as live_incidents
+
+-- find_engine_silence [apm_api] --
+-- Seconds since the engine last got through a job; null: never.
+select extract(epoch from clock_timestamp() - max(r.finished_at))::float8 as seconds
+from apm_private.read_job_runs() as r
+
+-- look_up_acknowledge_link [apm_api] --
+-- What a one-tap link is about; nobody is signed in.
+select l.*, clock_timestamp() as at
+from apm_private.look_up_acknowledge_link(%(token_hash)s::bytea, clock_timestamp()) as l
+
+-- use_acknowledge_link [apm_api] --
+-- Takes the incident in hand, once.
+select apm_private.use_acknowledge_link(%(token_hash)s::bytea, clock_timestamp()) as outcome
