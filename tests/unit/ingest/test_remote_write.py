@@ -1,0 +1,261 @@
+"""Remote write decoding, by both parsers."""
+
+import struct
+from collections.abc import Callable
+from uuid import UUID, uuid4
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.remote_write import STALE, field, label, series, varint
+from wedsync_apm.errors import MalformedBody, TooLarge
+from wedsync_apm.ingest import model
+from wedsync_apm.ingest.limits import IngestLimits
+from wedsync_apm.ingest.model import Decoded, IngestGrant
+from wedsync_apm.ingest.remote_write import (
+    Columns,
+    RemoteWriteDecoder,
+    parse_with_protobuf,
+    parse_with_ptars,
+)
+from wedsync_apm.metrics.model import SeriesDirectory, SeriesKey
+
+NOW = 1_795_000_000_000
+ORGANIZATION = UUID("8c1f6e0a-93a5-4d0b-9a57-5ad1b1f3c001")
+OWN = IngestGrant(ORGANIZATION)
+PLATFORM = IngestGrant(None)
+
+Parser = Callable[[bytes], Columns]
+
+
+@pytest.fixture(params=[parse_with_ptars, parse_with_protobuf])
+def decoder(request: pytest.FixtureRequest) -> RemoteWriteDecoder:
+    return RemoteWriteDecoder(SeriesDirectory(), IngestLimits(), request.param)
+
+
+def keys(decoded: Decoded) -> list[SeriesKey]:
+    """The series of each sample."""
+    return [decoded.batch.directory.keys[handle] for handle in decoded.batch.series]
+
+
+def reasons(decoded: Decoded) -> list[tuple[str, str]]:
+    return [(error.field, error.reason) for error in decoded.rejections.listed]
+
+
+async def test_samples_of_several_series(decoder: RemoteWriteDecoder) -> None:
+    body = series({"__name__": "a_total", "job": "shop"}, (1.5, NOW), (2.5, NOW + 1)) + series(
+        {"__name__": "b", "service": "site", "job": "shop"}, (-0.0, NOW)
+    )
+    decoded = await decoder.decode(body, OWN, NOW)
+    assert decoded.batch.values.tolist() == [1.5, 2.5, 0.0]
+    assert decoded.batch.timestamps_ms.tolist() == [NOW, NOW + 1, NOW]
+    first, _, last = keys(decoded)
+    assert first == SeriesKey(ORGANIZATION, "shop", "a_total", (("job", "shop"),))
+    assert first.metric_type == "counter"
+    assert last == SeriesKey(ORGANIZATION, "site", "b", (("job", "shop"), ("service", "site")))
+    assert last.metric_type == "gauge"
+    assert decoded.rejections.count == 0
+
+
+async def test_service_name_comes_first_and_default_last(decoder: RemoteWriteDecoder) -> None:
+    body = series({"__name__": "m", "job": "j", "service": "s", "service_name": "n"}, (1, NOW))
+    body += series({"__name__": "m"}, (1, NOW))
+    names = [key.service_name for key in keys(await decoder.decode(body, OWN, NOW))]
+    assert names == ["n", "default"]
+
+
+async def test_a_known_series_is_not_decoded_again(
+    decoder: RemoteWriteDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = series({"__name__": "m", "a": "b"}, (1, NOW))
+    first = await decoder.decode(body, OWN, NOW)
+    monkeypatch.setattr("wedsync_apm.ingest.remote_write._label", None)
+    second = await decoder.decode(body, OWN, NOW)
+    assert first.batch.series.tolist() == second.batch.series.tolist()
+
+
+async def test_two_tenants_with_the_same_labels_have_two_series(
+    decoder: RemoteWriteDecoder,
+) -> None:
+    body = series({"__name__": "m"}, (1, NOW))
+    one = await decoder.decode(body, OWN, NOW)
+    other = await decoder.decode(body, IngestGrant(uuid4()), NOW)
+    assert keys(one)[0].organization_id == ORGANIZATION
+    assert keys(other)[0].organization_id != ORGANIZATION
+
+
+async def test_a_platform_key_names_the_tenant_by_label(decoder: RemoteWriteDecoder) -> None:
+    body = series({"__name__": "m", "organization_id": str(ORGANIZATION), "a": "b"}, (1, NOW))
+    body += series({"__name__": "m"}, (1, NOW), (2, NOW + 1))
+    body += series({"__name__": "m", "organization_id": "mine"}, (1, NOW))
+    decoded = await decoder.decode(body, PLATFORM, NOW)
+    assert keys(decoded) == [SeriesKey(ORGANIZATION, "default", "m", (("a", "b"),))]
+    assert decoded.rejections.count == 3
+    assert [name for name, _ in reasons(decoded)] == ["organization_id", "organization_id"]
+
+
+async def test_another_keys_organization_label_is_only_a_label(decoder: RemoteWriteDecoder) -> None:
+    other = str(uuid4())
+    decoded = await decoder.decode(
+        series({"__name__": "m", "organization_id": other}, (1, NOW)), OWN, NOW
+    )
+    assert keys(decoded) == [SeriesKey(ORGANIZATION, "default", "m", (("organization_id", other),))]
+
+
+async def test_a_stale_marker_ends_the_series_and_another_nan_is_a_value(
+    decoder: RemoteWriteDecoder,
+) -> None:
+    body = series({"__name__": "m"}, (STALE, NOW), (float("nan"), NOW + 1), (float("inf"), NOW + 2))
+    decoded = await decoder.decode(body, OWN, NOW)
+    assert np.isnan(decoded.batch.values[0])
+    assert np.isposinf(decoded.batch.values[1])
+    assert decoded.batch.ended == ((decoded.batch.series[0], NOW),)
+
+
+async def test_times_outside_the_window_are_refused_one_by_one(
+    decoder: RemoteWriteDecoder,
+) -> None:
+    day = 86_400_000
+    taken = [NOW - 7 * day, NOW + 600_000]
+    refused = [0, NOW - 7 * day - 1, NOW + 600_001, 32_472_144_000_000, -(2**63), 2**63 - 1]
+    body = series({"__name__": "m"}, *[(1.0, at) for at in taken + refused])
+    decoded = await decoder.decode(body, OWN, NOW)
+    assert decoded.batch.timestamps_ms.tolist() == taken
+    assert decoded.rejections.count == len(refused)
+    by_reason = {
+        reason: refusal.count for (_, reason), refusal in decoded.rejections.by_reason.items()
+    }
+    assert by_reason == {model.TOO_OLD: 3, model.TOO_NEW: 3}
+
+
+@pytest.mark.parametrize(
+    ("labels", "where"),
+    [
+        ([label("a", "b")], "metric_name"),
+        ([label("__name__", "")], "metric_name"),
+        ([label("__name__", "m"), label("a", "1"), label("a", "2")], "label a"),
+        ([label("__name__", "m"), label("", "1")], "labels"),
+        ([label("__name__", "m"), label("a", b"\xff")], "labels"),
+        ([label("__name__", "m"), b"\xff\xff"], "labels"),
+        ([label("__name__", "m"), label("a", "x\0y")], "tags.a"),
+        ([label("__name__", "m"), label("a" * 129, "x")], f"tags.{'a' * 63}…"),
+        ([label("__name__", "m"), label("a", "x" * 1025)], "tags.a"),
+        ([label("__name__", "m" * 1025)], "metric_name"),
+        ([label("__name__", "m")] + [label(f"l{n}", "x") for n in range(65)], "tags"),
+    ],
+)
+async def test_a_bad_series_costs_only_itself(
+    decoder: RemoteWriteDecoder, labels: list[bytes], where: str
+) -> None:
+    good = series({"__name__": "good"}, (1, NOW))
+    decoded = await decoder.decode(good + series(labels, (1, NOW), (2, NOW + 1)) + good, OWN, NOW)
+    assert [key.metric_name for key in keys(decoded)] == ["good", "good"]
+    assert decoded.rejections.count == 2
+    assert [name for name, _ in reasons(decoded)] == [where]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"__name__": "m", "a" * 128: "x" * 1024},
+        {"__name__": "m" * 1024},
+        {"__name__": "m"} | {f"l{n}": "x" for n in range(64)},
+        {"__name__": "m", "empty": ""},
+    ],
+)
+async def test_at_the_limit_a_series_is_taken(
+    decoder: RemoteWriteDecoder, labels: dict[str, str]
+) -> None:
+    decoded = await decoder.decode(series(labels, (1, NOW)), OWN, NOW)
+    assert decoded.rejections.count == 0
+    expected = {name: value for name, value in labels.items() if name != "__name__" and value}
+    assert dict(keys(decoded)[0].tags) == expected
+
+
+async def test_a_label_of_ten_megabytes_is_refused_in_a_short_answer(
+    decoder: RemoteWriteDecoder,
+) -> None:
+    body = series({"__name__": "m", "n" * 10_000_000: "x"}, (1, NOW))
+    decoded = await decoder.decode(body, OWN, NOW)
+    assert decoded.rejections.count == 1
+    assert len(str(reasons(decoded))) < 300
+
+
+async def test_metadata_alone_is_fine(decoder: RemoteWriteDecoder) -> None:
+    metadata = field(3, b"\x08\x01" + field(2, b"up") + field(4, b"help"))
+    decoded = await decoder.decode(metadata, OWN, NOW)
+    assert len(decoded.batch) == 0
+    assert decoded.rejections.count == 0
+
+
+async def test_native_histograms_are_refused_and_exemplars_ignored(
+    decoder: RemoteWriteDecoder,
+) -> None:
+    message = (
+        field(1, label("__name__", "m"))
+        + field(2, b"\x09" + struct.pack("<d", 1.0) + b"\x10" + varint(NOW))
+        + field(3, b"\x11" + struct.pack("<d", 1.0))
+        + field(4, b"\x08\x01")
+    )
+    decoded = await decoder.decode(field(1, message), OWN, NOW)
+    assert decoded.batch.values.tolist() == [1.0]
+    assert reasons(decoded) == [("m", "native histograms are not taken")]
+
+
+@pytest.mark.parametrize("body", [b"\xff", b"\x0a\x05abc", series({"__name__": "m"})[:-1]])
+async def test_what_is_no_request_is_refused_as_a_whole(
+    decoder: RemoteWriteDecoder, body: bytes
+) -> None:
+    with pytest.raises(MalformedBody):
+        await decoder.decode(body, OWN, NOW)
+
+
+async def test_one_sample_too_many_is_too_large() -> None:
+    decoder = RemoteWriteDecoder(SeriesDirectory(), IngestLimits(samples=3))
+    three = [(1.0, NOW + n) for n in range(3)]
+    assert len((await decoder.decode(series({"__name__": "m"}, *three), OWN, NOW)).batch) == 3
+    with pytest.raises(TooLarge):
+        await decoder.decode(series({"__name__": "m"}, *three, (1.0, NOW + 9)), OWN, NOW)
+
+
+names = st.text(min_size=1, max_size=5)
+values = st.floats(allow_subnormal=True) | st.just(STALE)
+requests = st.lists(
+    st.tuples(
+        st.dictionaries(names, st.text(max_size=5), max_size=4),
+        st.lists(st.tuples(values, st.integers(-(2**63), 2**63 - 1)), max_size=4),
+    ),
+    max_size=5,
+)
+
+
+@given(requests)
+def test_both_parsers_see_the_same(
+    request: list[tuple[dict[str, str], list[tuple[float, int]]]],
+) -> None:
+    body = b"".join(series(labels, *samples) for labels, samples in request)
+    fast, slow = parse_with_ptars(body), parse_with_protobuf(body)
+    assert fast.label_bytes == slow.label_bytes
+    for name in ("label_bounds", "sample_bounds", "timestamps_ms", "histograms"):
+        assert getattr(fast, name).tolist() == getattr(slow, name).tolist(), name
+    assert fast.values.tobytes() == slow.values.tobytes()
+    for index, (labels, _) in enumerate(request):
+        expected = [label(*one) for one in sorted(labels.items())]
+        assert list(fast.labels_of(index)) == list(slow.labels_of(index)) == expected
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=300)
+def test_neither_parser_breaks_on_any_bytes(body: bytes) -> None:
+    outcomes = []
+    for parse in (parse_with_ptars, parse_with_protobuf):
+        try:
+            outcomes.append(parse(body).timestamps_ms.tolist())
+        except MalformedBody:
+            outcomes.append(None)
+    # A parser may be stricter than the other about bytes that no sender makes; what both take
+    # must mean the same.
+    if None not in outcomes:
+        assert outcomes[0] == outcomes[1]
