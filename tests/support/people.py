@@ -220,10 +220,21 @@ def settle_people(cx: Connection) -> None:
 
 def fill(cx: Connection, letter: str, organization_id: UUID, **more: Any) -> None:
     """At least one row of the organization in every table that has tenants."""
-    names = (
-        "client wedding configuration alert check incident contact policy step rule delivery"
-        " dashboard key"
-    ).split()
+    names = [
+        "client",
+        "wedding",
+        "configuration",
+        "alert",
+        "check",
+        "incident",
+        "contact",
+        "policy",
+        "step",
+        "rule",
+        "delivery",
+        "dashboard",
+        "key",
+    ]
     parameters: dict[str, Any] = {name: an_id(f"{name} of {letter}") for name in names}
     parameters |= {"organization": organization_id, "letter": letter, **more}
     parameters["key_hash"] = sha256(f"key of {letter}".encode()).digest()

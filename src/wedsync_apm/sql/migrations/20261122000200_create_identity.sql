@@ -313,7 +313,7 @@ call apm_private.hand_over('public.apm_operator_role()');
 
 grant execute on function public.apm_current_organization_ids(), public.apm_organization_ids_as(text),
     public.apm_role_in(uuid), public.apm_operator_role()
-    to anon, authenticated, service_role, apm_engine, apm_definer;
+    to authenticated, service_role, apm_engine, apm_definer;
 
 -- The organizations that the caller belongs to, with what the pages need of each.
 create function public.apm_my_organizations()

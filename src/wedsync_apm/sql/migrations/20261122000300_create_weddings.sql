@@ -295,7 +295,7 @@ $$;
 call apm_private.hand_over('public.wedding_window_at(uuid, timestamptz)');
 
 grant execute on function public.is_wedding_day(uuid, date), public.wedding_window_at(uuid, timestamptz)
-    to anon, authenticated, service_role, apm_engine, apm_definer;
+    to authenticated, service_role, apm_engine, apm_definer;
 
 -- What the writer puts on samples that bring no context of their own, the most telling window first.
 create function apm_private.wedding_contexts(organization_ids uuid[], "from" timestamptz, "to" timestamptz)

@@ -66,6 +66,8 @@ where status in ('open', 'acknowledged');
 create index idx_apm_incidents_organization_detected on public.apm_incidents (organization_id, detected_at desc);
 -- find_recent_incident: the last resolved one of a dedup key, within the reopen window
 create index idx_apm_incidents_dedup on public.apm_incidents (organization_id, dedup_key, resolved_at desc);
+-- list_merged_incidents, and the set-null when the one that took them in goes
+create index idx_apm_incidents_merged on public.apm_incidents (organization_id, merged_into) where merged_into is not null;
 -- a rule's incidents, and the set-null when a rule goes
 create index idx_apm_incidents_alert on public.apm_incidents (organization_id, alert_id) where alert_id is not null;
 

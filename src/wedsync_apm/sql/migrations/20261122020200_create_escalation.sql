@@ -107,6 +107,8 @@ create table public.apm_notification_rules (
         references public.apm_escalation_policies (organization_id, id) on delete set null (escalation_policy_id)
 );
 call apm_private.protect_table('public.apm_notification_rules');
+-- steer_escalation: the rules that lead to a ladder, and the set-null when it goes
+create index idx_apm_notification_rules_policy on public.apm_notification_rules (organization_id, escalation_policy_id);
 -- choose_policy: an organization's active rules in order
 create index idx_apm_notification_rules_order on public.apm_notification_rules (organization_id, position) where is_active;
 
