@@ -30,7 +30,7 @@ test: $(STAMP_DEV)
 	@$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 check: $(STAMP_DEV)
-	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet --output-format concise . && echo "format, lint: fine"
+	@$(BIN)/ruff format --check --quiet . --output-format concise && $(BIN)/ruff check --quiet --output-format concise . && echo "format, lint: fine"
 	@$(BIN)/mypy src tests
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m tests.support.sql_lint

@@ -169,7 +169,12 @@ def throw_away_server(
     pg_bin: Path | None = None,
     options: Mapping[str, str] | None = None,
 ) -> Iterator[PostgresServer]:
-    """A server of one's own for as long as the block runs."""
+    """A server of one's own for as long as the block runs.
+
+    `WEDSYNC_APM_PG_BIN` runs the tests on other programs than the bundled ones.
+    """
+    if pg_bin is None and (named := os.environ.get("WEDSYNC_APM_PG_BIN")):
+        pg_bin = Path(named)
     with throw_away_folder() as folder:
         server = PostgresServer(folder / "d", owner=owner, pg_bin=pg_bin, options=options)
         with server.embedded:

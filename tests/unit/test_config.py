@@ -1,3 +1,4 @@
+import ast
 import base64
 import json
 import os
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from wedsync_apm import config
 from wedsync_apm.config import (
     SETTINGS,
     env_example,
@@ -18,6 +20,7 @@ from wedsync_apm.config import (
 from wedsync_apm.errors import ConfigurationError
 
 ROOT = Path(__file__).parents[2]
+READ_HERE = {"public_url"}  # Settings.base_url is how everybody asks for it
 
 
 @pytest.mark.parametrize("name", ["docs/settings.md", ".env.example"])
@@ -132,3 +135,19 @@ def test_a_secret_is_made_once_and_kept_private(tmp_path: Path) -> None:
     path.write_text("{")
     with pytest.raises(ConfigurationError, match="not valid JSON"):
         load_or_create_secret(tmp_path, "a", make)
+
+
+def _names_read() -> set[str]:
+    source = Path(config.__file__).parent
+    return {
+        node.attr
+        for file in source.rglob("*.py")
+        if file != Path(config.__file__)
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute)
+    }
+
+
+def test_every_setting_has_an_effect() -> None:
+    unread = {setting.name for setting in SETTINGS} - _names_read() - READ_HERE
+    assert sorted(unread) == [], "settings that nothing reads"
