@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.outbox import AT, BASE_URL, World, outbox_of, world_of
+from tests.support.outbox import AT, BASE_URL, KEYRING, Sender, World, outbox_of, world_of
 from tests.support.postgres import Database
 from tests.support.worst_day import WorstDay, worst_day
 from tests.support.worst_mail import worst_mail
+from wedsync_apm.config import Settings
+from wedsync_apm.db.pool import open_pool
+from wedsync_apm.engine.deliver import open_deliver
 from wedsync_apm.notify import store
-from wedsync_apm.notify.outbox import Outbox
 from wedsync_apm.organizations.secrets import Keyring
 from wedsync_apm.types import Channel
 
@@ -36,19 +38,19 @@ async def day() -> AsyncIterator[WorstDay]:
 
 
 @pytest.fixture
-async def outbox(database: Database) -> AsyncIterator[Outbox]:
+async def outbox(database: Database) -> AsyncIterator[Sender]:
     async with outbox_of(database) as made:
         yield made
 
 
-async def run(outbox: Outbox, at: datetime = AT) -> int:
+async def run(outbox: Sender, at: datetime = AT) -> int:
     count = await outbox.run_once(at)
     await outbox.drain()
     return count
 
 
 async def test_a_call_goes_out_and_all_is_written_down(
-    world: World, outbox: Outbox, day: WorstDay
+    world: World, outbox: Sender, day: WorstDay
 ) -> None:
     organization = await world.organization()
     contact = await world.contact(organization, Channel.WEBHOOK, day.url("/ok/hook"))
@@ -99,7 +101,7 @@ async def test_the_one_tap_link_acknowledges_once(world: World, database: Databa
     assert row["acknowledged_by_name"] == "Priya"
 
 
-async def test_without_a_mail_server_the_inbox_has_it(world: World, outbox: Outbox) -> None:
+async def test_without_a_mail_server_the_inbox_has_it(world: World, outbox: Sender) -> None:
     organization = await world.organization()
     contact = await world.contact(organization, Channel.EMAIL)
     incident = await world.incident(organization)
@@ -141,7 +143,7 @@ async def test_an_owner_without_a_contact_is_reached_by_his_address(
 
 @pytest.mark.parametrize("status", ["acknowledged", "investigating", "resolved", "closed"])
 async def test_nobody_is_called_for_what_somebody_has_in_hand(
-    status: str, world: World, outbox: Outbox, day: WorstDay
+    status: str, world: World, outbox: Sender, day: WorstDay
 ) -> None:
     organization = await world.organization()
     contact = await world.contact(organization, Channel.WEBHOOK, day.url("/ok"))
@@ -159,7 +161,7 @@ async def test_nobody_is_called_for_what_somebody_has_in_hand(
 
 
 async def test_whoever_was_told_down_is_told_up_once(
-    world: World, outbox: Outbox, day: WorstDay
+    world: World, outbox: Sender, day: WorstDay
 ) -> None:
     organization = await world.organization()
     told = await world.contact(organization, Channel.WEBHOOK, day.url("/ok/told"))
@@ -182,7 +184,7 @@ async def test_whoever_was_told_down_is_told_up_once(
 
 
 async def test_after_it_came_back_the_old_end_is_not_told(
-    world: World, outbox: Outbox, day: WorstDay
+    world: World, outbox: Sender, day: WorstDay
 ) -> None:
     organization = await world.organization()
     contact = await world.contact(organization, Channel.WEBHOOK, day.url("/ok"))
@@ -229,7 +231,7 @@ async def test_the_end_waits_for_the_call_that_is_on_its_way(
 
 
 async def test_what_does_not_go_through_is_tried_again_later(
-    world: World, outbox: Outbox, day: WorstDay
+    world: World, outbox: Sender, day: WorstDay
 ) -> None:
     organization = await world.organization()
     contact = await world.contact(organization, Channel.WEBHOOK, day.url("/status/503"))
@@ -258,7 +260,7 @@ async def test_what_does_not_go_through_is_tried_again_later(
 
 
 async def test_a_wait_that_was_asked_for_is_kept(
-    world: World, outbox: Outbox, day: WorstDay
+    world: World, outbox: Sender, day: WorstDay
 ) -> None:
     organization = await world.organization()
     contact = await world.contact(organization, Channel.WEBHOOK, day.url("/status/429/120"))
@@ -269,7 +271,7 @@ async def test_a_wait_that_was_asked_for_is_kept(
 
 
 async def test_what_will_never_go_through_fails_and_is_told(
-    world: World, outbox: Outbox, day: WorstDay
+    world: World, outbox: Sender, day: WorstDay
 ) -> None:
     organization = await world.organization()
     contact = await world.contact(organization, Channel.SLACK, day.url("/says/403/no_service"))
@@ -282,7 +284,7 @@ async def test_what_will_never_go_through_fails_and_is_told(
 
 
 async def test_a_contact_that_is_off_gets_nothing(
-    world: World, outbox: Outbox, day: WorstDay
+    world: World, outbox: Sender, day: WorstDay
 ) -> None:
     organization = await world.organization()
     contact = await world.contact(organization, Channel.WEBHOOK, day.url("/ok"))
@@ -295,7 +297,7 @@ async def test_a_contact_that_is_off_gets_nothing(
 
 
 async def test_a_secret_of_another_tenant_opens_nothing(
-    world: World, outbox: Outbox, day: WorstDay
+    world: World, outbox: Sender, day: WorstDay
 ) -> None:
     """Somebody with the database in hand copies B's sealed address into A's contact."""
     a, b = await world.organization("A"), await world.organization("B")
@@ -544,8 +546,41 @@ async def test_a_lease_that_ran_out_before_sending_goes_back_in_line(world: Worl
     assert await world.attempts(call) == []
 
 
+async def test_the_engines_job_sends_and_finishes_at_the_end(
+    world: World, database: Database, day: WorstDay
+) -> None:
+    organization = await world.organization()
+    contact = await world.contact(organization, Channel.WEBHOOK, day.url("/ok"))
+    incident = await world.incident(organization)
+    call = await world.call(organization, incident, contact, Channel.WEBHOOK)
+    pool = await open_pool(database.engine, name="engine", max_size=2, wait=True)
+    settings = Settings(egress_allow=("127.0.0.1",), public_url=BASE_URL)
+    async with pool, open_deliver(pool, settings, KEYRING) as job, pool.connection() as cx:
+        assert await job.run_once(cx, AT) == "1 on their way"
+        assert await job.run_once(cx, AT) == ""
+    assert (await world.delivery(call))["state"] == "sent"
+
+
+async def test_a_sender_that_must_end_leaves_the_rest_to_the_lease(
+    world: World, database: Database, day: WorstDay
+) -> None:
+    organization = await world.organization()
+    contact = await world.contact(organization, Channel.WEBHOOK, day.url("/slow-head"))
+    incident = await world.incident(organization)
+    call = await world.call(organization, incident, contact, Channel.WEBHOOK)
+    async with outbox_of(database) as sender:
+        await sender.run_once(AT)
+        while not day.requests:
+            await asyncio.sleep(0.01)
+        await sender.outbox.drain(0.1)
+    assert (await world.delivery(call))["state"] == "sending"
+    async with world.owner.connection() as cx:
+        assert await store.release_lost_leases(cx, AT + timedelta(minutes=5)) == 1
+    assert (await world.delivery(call))["state"] == "unknown"
+
+
 async def test_a_test_message_reaches_the_contact_once(
-    world: World, outbox: Outbox, day: WorstDay
+    world: World, outbox: Sender, day: WorstDay
 ) -> None:
     organization = await world.organization()
     other = await world.organization("other")

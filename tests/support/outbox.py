@@ -187,6 +187,23 @@ async def world_of(database: Database) -> AsyncIterator[World]:
         yield World(pool)
 
 
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """An outbox and the pool whose connections the engine's cycle would hand it."""
+
+    outbox: Outbox
+    pool: Pool
+
+    async def run_once(self, at: datetime) -> int:
+        """One cycle, as the engine runs it."""
+        async with self.pool.connection() as cx:
+            return await self.outbox.run_once(cx, at)
+
+    async def drain(self) -> None:
+        """Waits for what is on its way."""
+        await self.outbox.drain()
+
+
 @asynccontextmanager
 async def outbox_of(
     database: Database,
@@ -195,7 +212,7 @@ async def outbox_of(
     keyring: Keyring = KEYRING,
     owner: str = "sender",
     **options: Any,
-) -> AsyncIterator[Outbox]:
+) -> AsyncIterator[Sender]:
     """A sender that may reach this machine; everything it began is recorded at the end."""
     pool = await open_pool(database.engine, name="engine", min_size=1, max_size=6, wait=True)
     client = EgressClient(EgressPolicy.parse(["127.0.0.1"]), total_seconds=2.0)
@@ -206,5 +223,5 @@ async def outbox_of(
         outbox = Outbox(
             pool, Tools(client, mail), keyring, base_url=BASE_URL, lease_owner=owner, **options
         )
-        yield outbox
+        yield Sender(outbox, pool)
         await outbox.drain()

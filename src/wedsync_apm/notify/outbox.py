@@ -43,6 +43,7 @@ log = get_logger(__name__)
 LEASE_SECONDS: Final = 60.0  # three times the longest attempt
 SLOTS: Final = 32  # messages under way in one process
 PER_ORGANIZATION: Final = 10  # of one organization, over all processes
+DRAIN_SECONDS: Final = 25.0
 LINK_LIFETIME: Final = timedelta(hours=24)
 
 _attempts = Counter(
@@ -83,23 +84,22 @@ class Outbox:
         self._per_organization = per_organization
         self._under_way: set[asyncio.Task[None]] = set()
 
-    async def run_once(self, at: datetime) -> int:
+    async def run_once(self, cx: Connection, at: datetime) -> int:
         """Frees lost leases, claims what is due and starts sending it; returns how many it claimed.
 
         It does not wait for the sending: one slow receiver must not hold up everybody's next call.
+        `cx` is outside a transaction.
         """
-        free = self._slots - len(self._under_way)
-        with wrap_database_errors():
-            async with self._pool.connection() as cx, cx.transaction():
-                await store.release_lost_leases(cx, at)
-                leases = await store.claim_due_deliveries(
-                    cx,
-                    at,
-                    lease_owner=self._owner,
-                    lease_seconds=self._lease_seconds,
-                    batch_size=free,
-                    per_organization=self._per_organization,
-                )
+        async with cx.transaction():
+            await store.release_lost_leases(cx, at)
+            leases = await store.claim_due_deliveries(
+                cx,
+                at,
+                lease_owner=self._owner,
+                lease_seconds=self._lease_seconds,
+                batch_size=self._slots - len(self._under_way),
+                per_organization=self._per_organization,
+            )
         clock = _Clock(at)
         for lease in leases:
             task = asyncio.create_task(self._deliver(lease, clock), name=f"deliver {lease.id}")
@@ -107,10 +107,17 @@ class Outbox:
             task.add_done_callback(self._under_way.discard)
         return len(leases)
 
-    async def drain(self) -> None:
-        """Waits until everything that was started is recorded."""
-        while self._under_way:
-            await asyncio.gather(*self._under_way)
+    async def drain(self, seconds: float = DRAIN_SECONDS) -> None:
+        """Waits until everything that was started is recorded, longer than any attempt takes.
+
+        What is still out after that is left to its lease, as if the process had been killed.
+        """
+        if not self._under_way:
+            return
+        _, late = await asyncio.wait(self._under_way, timeout=seconds)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
 
     async def _deliver(self, lease: Lease, clock: "_Clock") -> None:
         try:
