@@ -481,12 +481,12 @@ def ack(state: Any) -> AckView:
     if state == "open":
         return AckView(
             "open", "Fern & Field Flowers", "Order form slow", say("ack.since", time="13:10"),
-            "Ceremony in 47 min (14:00)", say("ack.stops_next", name="Mo", time="13:14"),
+            "Ceremony in 47 min (14:00)", say("ack.stops_next", time="13:14"),
         )  # fmt: skip
     return AckView(
         state, "Fern & Field Flowers", "Order form slow",
         words={"done": say("ack.done"), "used": say("ack.used", name="Mo", time="13:12"),
-               "old": say("ack.old")}.get(state, say("ack.passed")),
+               "old": say("ack.old")}[state],
         incident=f"/incidents/{IDS[5]}" if state == "done" else "",
     )  # fmt: skip
 

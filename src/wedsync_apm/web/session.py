@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -24,6 +24,7 @@ from wedsync_apm.clock import utcnow
 from wedsync_apm.config import Settings, load_or_create_secret
 from wedsync_apm.db.pool import Pool
 from wedsync_apm.errors import Forbidden, NotFound, Unauthorized
+from wedsync_apm.organizations.demo import DemoPerson, load_demo_people
 from wedsync_apm.organizations.identity import Authenticator
 from wedsync_apm.organizations.model import TOKEN_SECONDS, Identity, Membership
 from wedsync_apm.web.views.shell import THEMES, Theme
@@ -31,10 +32,11 @@ from wedsync_apm.web.views.shell import THEMES, Theme
 SESSION_COOKIE: Final = "wedsync_session"
 ORGANIZATION_COOKIE: Final = "wedsync_organization"
 THEME_COOKIE: Final = "wedsync_theme"
+PLATFORM_TYPE: Final = "platform"
 FORM_SECONDS: Final = 12 * 3600
 YEAR_SECONDS: Final = 365 * 86400
 
-WebRequest = Request[None, None, State]
+WebRequest = Request[Any, Any, State]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,42 +53,15 @@ class Web:
         """Whether people reach the pages over https."""
         return (self.settings.public_url or "").startswith("https://")
 
+    def demo_people(self) -> tuple[DemoPerson, ...]:
+        """The demo's logins; nobody without a demo."""
+        return load_demo_people(self.settings.data_dir)
+
 
 def make_web(pool: Pool, authenticator: Authenticator, settings: Settings) -> Web:
     """The pages' surroundings; the key for forms is made once and shared by all processes."""
     key = load_or_create_secret(settings.data_dir, "form_key", lambda: secrets.token_urlsafe(32))
     return Web(pool, authenticator, settings, key.encode())
-
-
-@dataclass(frozen=True, slots=True)
-class Visitor:
-    """A signed-in person at one of his businesses."""
-
-    identity: Identity
-    membership: Membership
-    memberships: tuple[Membership, ...]
-    is_operator: bool
-    platform_id: UUID | None
-
-    @property
-    def organization_id(self) -> UUID:
-        """The business looked at."""
-        return self.membership.organization_id
-
-    @property
-    def is_engineer(self) -> bool:
-        """Whether technical words may be shown first: the platform's own people."""
-        return self.is_operator
-
-    @property
-    def may_write(self) -> bool:
-        """Owners and admins change rules and the calendar."""
-        return self.membership.role in ("OWNER", "ADMIN")
-
-    @property
-    def may_act(self) -> bool:
-        """Everybody but a viewer may take an incident on."""
-        return self.membership.role in ("OWNER", "ADMIN", "MEMBER")
 
 
 async def identify(web: Web, request: WebRequest) -> Identity:
@@ -100,9 +75,7 @@ async def identify(web: Web, request: WebRequest) -> Identity:
     return identity
 
 
-def choose(
-    memberships: tuple[Membership, ...], wanted: str | None, platform_id: UUID | None
-) -> Membership:
+def choose(memberships: tuple[Membership, ...], wanted: str | None) -> Membership:
     """The business to show: the one asked for, else the first that is not the platform's own.
 
     Raises NotFound for somebody who belongs nowhere.
@@ -110,7 +83,7 @@ def choose(
     for membership in memberships:
         if str(membership.organization_id) == wanted:
             return membership
-    first = next((m for m in memberships if m.organization_id != platform_id), None)
+    first = next((m for m in memberships if m.vendor_type != PLATFORM_TYPE), None)
     if first is not None:
         return first
     if memberships:

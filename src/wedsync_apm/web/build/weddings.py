@@ -1,8 +1,9 @@
 """Weddings: phases on a bar, the next milestone, the agenda."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import date, datetime, time, timedelta
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from wedsync_apm.web import say
 from wedsync_apm.web.views.wedding import (
@@ -22,6 +23,12 @@ def phase_name(phase: str) -> str:
     """The phase as people call it."""
     key = f"phase.{phase}"
     return str(words(key)) if has(key) else say.sentence(say.noun(phase))
+
+
+def whole_day(on: date, zone: str) -> Window:
+    """A wedding whose parts nobody has entered yet: the calendar day at the venue."""
+    begins = datetime.combine(on, time(), ZoneInfo(zone))
+    return "day", begins, datetime.combine(on + timedelta(days=1), time(), ZoneInfo(zone))
 
 
 def build_card(

@@ -29,7 +29,6 @@ class ErrorView:
 
     status: int
     reference: str = ""
-    detail: str = ""
     again: str = "/"
 
 

@@ -99,6 +99,7 @@ class IncidentView:
     facts: tuple[Fact, ...] = ()
     wedding: str = ""
     phone: str = ""
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,7 @@ class IncidentsView:
 class AckView:
     """The one-tap page. `state` decides what is offered; `done` pages offer the incident only."""
 
-    state: Literal["open", "done", "passed", "used", "old", "resolved"]
+    state: Literal["open", "done", "used", "old", "resolved"]
     organization: str = ""
     title: str = ""
     since: str = ""

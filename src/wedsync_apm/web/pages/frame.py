@@ -1,0 +1,269 @@
+"""What every page shares: who looks, the answer's bytes and headers, what went wrong."""
+
+import base64
+import gzip
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from urllib.parse import quote
+from uuid import UUID
+
+import psycopg
+from litestar import Request, Response
+from litestar.datastructures import Cookie, State
+from litestar.exceptions import HTTPException
+
+from wedsync_apm.clock import utcnow
+from wedsync_apm.db.pool import Connection, translate, wrap_database_errors
+from wedsync_apm.db.tenant import tenant_tx
+from wedsync_apm.errors import Unauthorized, WedSyncError
+from wedsync_apm.organizations import store as organizations
+from wedsync_apm.organizations.identity import actor_of
+from wedsync_apm.organizations.model import Membership
+from wedsync_apm.telemetry import get_logger
+from wedsync_apm.types import Role
+from wedsync_apm.web import store
+from wedsync_apm.web.build.incidents import Scene
+from wedsync_apm.web.headers import PAGE_HEADERS
+from wedsync_apm.web.render import render
+from wedsync_apm.web.session import (
+    ORGANIZATION_COOKIE,
+    PLATFORM_TYPE,
+    SESSION_COOKIE,
+    Web,
+    choose,
+    ended_session,
+    form_token,
+    identify,
+    is_safe_path,
+    theme_of,
+)
+from wedsync_apm.web.views.entry import ErrorView
+from wedsync_apm.web.views.shell import Bare, Choice, Kind, Said, Shell
+from wedsync_apm.web.words import has
+from wedsync_apm.web.words import say as words
+
+log = get_logger(__name__)
+
+PageRequest = Request[Any, Any, State]
+Html = Response[bytes]
+
+SAID: Final[Mapping[str, tuple[Kind, str]]] = {
+    "taken": ("ok", "problem.taken"),
+    "seen": ("ok", "problem.seen_done"),
+    "note": ("ok", "problem.note_done"),
+    "started": ("ok", "problem.started_done"),
+    "resolved": ("ok", "problem.resolved_done"),
+    "reopened": ("ok", "problem.reopened_done"),
+    "moved": ("warn", "problem.already"),
+    "saved": ("ok", "rule.saved"),
+}
+SMALLEST_ZIPPED: Final = 860
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One signed-in request inside its transaction. `at` is the database's clock."""
+
+    web: Web
+    request: PageRequest
+    cx: Connection
+    at: datetime
+    name: str
+    subject: UUID
+    membership: Membership
+    memberships: tuple[Membership, ...]
+    is_operator: bool
+    live_incidents: int
+    is_wedding: bool
+
+    @property
+    def organization_id(self) -> UUID:
+        """The business looked at."""
+        return self.membership.organization_id
+
+    @property
+    def zone(self) -> str:
+        """Its time zone."""
+        return self.membership.time_zone
+
+    @property
+    def role(self) -> Role:
+        """The person's role there."""
+        return Role(self.membership.role)
+
+    @property
+    def is_engineer(self) -> bool:
+        """Whether technical words come first: for the platform's own people."""
+        return self.is_operator or self.membership.vendor_type == PLATFORM_TYPE
+
+    @property
+    def scene(self) -> Scene:
+        """The moment and the zone, for the words about incidents."""
+        return Scene(self.at, self.zone, viewer_name=self.name)
+
+    def shell(self, active: str) -> Shell:
+        """The frame of the page."""
+        said = SAID.get(self.request.query_params.get("said", ""))
+        return Shell(
+            at=self.at,
+            zone=self.zone,
+            theme=theme_of(self.request),
+            csrf=form_token(self.web, self.request.cookies.get(SESSION_COOKIE)),
+            person=self.name,
+            organization=self.membership.name,
+            active=active,
+            choices=tuple(
+                Choice(m.organization_id, m.name, m.organization_id == self.organization_id)
+                for m in self.memberships
+            ),
+            open_incidents=self.live_incidents,
+            is_engineer=self.is_engineer,
+            is_operator=self.is_operator,
+            is_demo=bool(self.web.demo_people()),
+            said=Said(said[0], words(said[1])) if said else None,
+        )
+
+    def page(self, template: str, active: str, view: object, *, status: int = 200) -> Html:
+        """The answer: the whole page, or its main part alone for a live refresh."""
+        is_part = self.request.headers.get("hx-request") == "true"
+        html = render(template, self.shell(active), view, is_part=is_part)
+        return answer(self.request, html, status=status)
+
+
+def web_of(request: PageRequest) -> Web:
+    """What the process has for its pages."""
+    found: Web = request.app.state.web
+    return found
+
+
+@asynccontextmanager
+async def visit(request: PageRequest, *, wanted: UUID | None = None) -> AsyncIterator[Visit]:
+    """A transaction as the signed-in person, at the business that he has chosen.
+
+    Raises Unauthorized for nobody, NotFound for somebody who belongs nowhere.
+    """
+    web = web_of(request)
+    identity = await identify(web, request)
+    async with tenant_tx(web.pool, actor_of(identity)) as cx:
+        memberships = tuple(await organizations.list_my_organizations(cx))
+        chosen = str(wanted) if wanted else request.cookies.get(ORGANIZATION_COOKIE)
+        membership = choose(memberships, chosen)
+        frame = await store.read_frame(cx, membership.organization_id)
+        yield Visit(
+            web=web,
+            request=request,
+            cx=cx,
+            at=frame.at,
+            name=identity.name,
+            subject=identity.subject,
+            membership=membership,
+            memberships=memberships,
+            is_operator=frame.operator_role is not None,
+            live_incidents=frame.live_incidents,
+            is_wedding=frame.is_wedding,
+        )
+
+
+async def is_engine_alive(web: Web, longest_seconds: float) -> bool:
+    """Whether the engine has got through a job lately; without it nothing is known."""
+    with wrap_database_errors():
+        async with web.pool.connection() as cx:
+            silence = await store.find_engine_silence(cx)
+    return silence is not None and silence <= longest_seconds
+
+
+def answer(
+    request: PageRequest,
+    html: bytes,
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] = PAGE_HEADERS,
+    cookies: Sequence[Cookie] = (),
+) -> Html:
+    """HTML with our headers, compressed where the browser takes it."""
+    sent = dict(headers)
+    if (
+        len(html) > SMALLEST_ZIPPED
+        and "gzip" in request.headers.get("accept-encoding", "")
+        and request.method != "HEAD"
+    ):
+        # The only secret in a page, its form token, is different each time: nothing to measure.
+        html = gzip.compress(html, 6, mtime=0)
+        sent["content-encoding"] = "gzip"
+    return Response(
+        html,
+        status_code=status,
+        media_type="text/html; charset=utf-8",
+        headers=sent,
+        cookies=list(cookies),
+    )
+
+
+def see(path: str, *, cookies: Sequence[Cookie] = (), said: str = "") -> Html:
+    """303: the browser fetches the page that shows what was done."""
+    target = path if is_safe_path(path) else "/"
+    if said:
+        target += ("&" if "?" in target else "?") + f"said={said}"
+    return Response(
+        b"",
+        status_code=303,
+        media_type="text/plain",
+        headers={"location": target, "cache-control": "no-store"},
+        cookies=list(cookies),
+    )
+
+
+def answer_error(request: PageRequest, exc: Exception) -> Html:
+    """Any failure as a page in plain words. Whoever is not signed in is led to the sign-in."""
+    error = error_of(exc)
+    is_refresh = request.headers.get("hx-request") == "true"
+    if isinstance(error, Unauthorized) and request.method == "GET" and not is_refresh:
+        then = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        target = "/sign-in" if then == "/" else f"/sign-in?then={quote(then)}"
+        ended = [ended_session(web_of(request))] if SESSION_COOKIE in request.cookies else []
+        return see(target, cookies=ended)
+    reference = ""
+    if error.status >= 500 and error.status != 503:
+        reference = base64.b32encode(secrets.token_bytes(5)).decode()[:6]
+        log.error(
+            "A page failed: %s %s",
+            request.method,
+            request.url.path,
+            exc_info=exc,
+            extra={"action": "answer_error", "reference": reference},
+        )
+    return error_page(request, error, reference)
+
+
+def error_page(request: PageRequest, error: WedSyncError, reference: str = "") -> Html:
+    """The page for one of our errors."""
+    status = error.status if has(f"error.{error.status}.title") else 500
+    again = request.url.path if status in (409, 500, 503) and request.method == "GET" else "/"
+    view = ErrorView(status, reference, again="/sign-in" if status == 401 else again)
+    shell = Bare(utcnow(), theme_of(request))
+    headers = dict(PAGE_HEADERS)
+    wait = getattr(error, "retry_after", None)
+    if wait is not None:
+        headers["retry-after"] = str(max(1, round(wait)))
+    return answer(request, render("error.html", shell, view), status=error.status, headers=headers)
+
+
+def error_of(exc: Exception) -> WedSyncError:
+    """Our error for whatever was raised."""
+    if isinstance(exc, WedSyncError):
+        return exc
+    if isinstance(exc, HTTPException):
+        known = {cls.status: cls for cls in _subclasses(WedSyncError)}
+        status = 404 if exc.status_code == 405 else exc.status_code
+        return known.get(status, WedSyncError)()
+    if isinstance(exc, psycopg.Error) and (ours := translate(exc)) is not None:
+        return ours
+    return WedSyncError()
+
+
+def _subclasses(kind: type[WedSyncError]) -> list[type[WedSyncError]]:
+    return [one for one in kind.__subclasses__() if one.status != 500]

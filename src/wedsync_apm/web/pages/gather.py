@@ -1,0 +1,250 @@
+"""What several pages read together from the rooms."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from wedsync_apm.checks.members.store import HEALTH_CHECKS
+from wedsync_apm.db.pool import Connection
+from wedsync_apm.metrics import store as metrics
+from wedsync_apm.metrics.ranges import Aggregation, RangeAnswer
+from wedsync_apm.metrics.store import Metric
+from wedsync_apm.notify.members.store import CONTACT_METHODS, DELIVERIES
+from wedsync_apm.rules.model import AlertRule
+from wedsync_apm.rules.patterns import full_name
+from wedsync_apm.web import store
+from wedsync_apm.web.build import Row
+from wedsync_apm.web.build.charts import (
+    Range,
+    build_figure,
+    choose_range,
+    function_for,
+    limit_of,
+    read_series,
+    sentence_of,
+    title_of,
+    unit_of,
+    window_of,
+)
+from wedsync_apm.web.build.today import ENGINE_SILENCE, build_service
+from wedsync_apm.web.build.weddings import build_card, when_words, whole_day
+from wedsync_apm.web.pages.frame import Visit, is_engine_alive
+from wedsync_apm.web.views.chart import Figure, Limit
+from wedsync_apm.web.views.today import Service
+from wedsync_apm.web.views.wedding import WeddingCard
+from wedsync_apm.web.words import say as words
+
+MOST_METRICS: Final = 500
+MOST_CHECKS: Final = 200
+MOST_MESSAGES: Final = 50
+
+
+async def read_checks(cx: Connection, organization_id: UUID) -> list[Row]:
+    """The watched services, those that a wedding hangs on first."""
+    rows = await HEALTH_CHECKS.list_rows(
+        cx, organization_ids=[organization_id], before=None, limit=MOST_CHECKS
+    )
+    return sorted(
+        (row for row in rows if row["is_active"]),
+        key=lambda row: (not row["wedding_critical"], row["display_name"]),
+    )
+
+
+async def read_services(here: Visit, checks: Sequence[Row]) -> tuple[Service, ...]:
+    """The services as people read them, with the last hour of those that one metric stands for."""
+    alive = await is_engine_alive(here.web, ENGINE_SILENCE.total_seconds())
+    found: list[Service] = []
+    for row in checks:
+        spark: tuple[float | None, ...] = ()
+        if row["source_metric"]:
+            chosen = choose_range("1h")
+            begin, end = window_of(chosen, here.at)
+            answer = await metrics.query_range(
+                here.cx,
+                here.organization_id,
+                row["source_metric"],
+                begin,
+                end,
+                step=timedelta(minutes=2),
+                group_by=(),
+            )
+            spark = read_series(answer, chosen=chosen, now=here.at).spark
+        found.append(build_service(row, here.at, is_engine_alive=alive, spark=spark))
+    return tuple(found)
+
+
+async def read_deliveries(
+    cx: Connection,
+    organization_id: UUID,
+    *,
+    incident_id: UUID | None = None,
+    channel: str | None = None,
+) -> list[dict[str, Any]]:
+    """The newest messages, of one incident or by one channel where it is named."""
+    rows = await DELIVERIES.list_rows(
+        cx,
+        organization_ids=[organization_id],
+        before=None,
+        limit=MOST_MESSAGES,
+        incident_id=incident_id,
+    )
+    return [row for row in rows if channel is None or str(row["channel"]) == channel]
+
+
+@dataclass(frozen=True, slots=True)
+class Contacts:
+    """Who may be called: names by id, and which of them are the reader himself."""
+
+    names: dict[UUID, str]
+    mine: frozenset[UUID]
+
+
+async def read_contact_names(cx: Connection, organization_id: UUID, subject: UUID) -> Contacts:
+    """The business's contacts; empty for those who may not see them."""
+    rows = await CONTACT_METHODS.list_rows(
+        cx, organization_ids=[organization_id], before=None, limit=MOST_CHECKS
+    )
+    return Contacts(
+        {row["id"]: row["name"] for row in rows},
+        frozenset(row["id"] for row in rows if row["user_id"] == subject),
+    )
+
+
+async def read_watched_metric(cx: Connection, rule: AlertRule) -> Metric | None:
+    """The first metric of the catalogue that a rule watches."""
+    for metric in await metrics.list_metrics(cx, rule.organization_id, limit=MOST_METRICS):
+        if rule.watches(metric.service_name, metric.metric_name, dict(rule.tag_filter)):
+            return metric
+    return None
+
+
+async def read_rule_unit(cx: Connection, rule: AlertRule) -> str | None:
+    """The unit of a rule's figures, as its series declare it."""
+    metric = await read_watched_metric(cx, rule)
+    return unit_of(metric.unit, Aggregation(rule.aggregation.value)) if metric else None
+
+
+@dataclass(frozen=True, slots=True)
+class MetricReading:
+    """One metric over one range, with the rule whose limit belongs to it."""
+
+    metric: Metric
+    answer: RangeAnswer
+    aggregation: Aggregation
+    rule: AlertRule | None
+    limit: Limit | None
+    unit: str
+
+    @property
+    def name(self) -> str:
+        """service.metric"""
+        return full_name(self.metric.service_name, self.metric.metric_name)
+
+
+async def read_metric(
+    here: Visit,
+    metric: Metric,
+    chosen: Range,
+    *,
+    all_rules: Sequence[AlertRule],
+    step: timedelta | None = None,
+) -> MetricReading:
+    """One metric's values over a range."""
+    rule = next(
+        (
+            r
+            for r in all_rules
+            if r.is_active
+            and r.watches(metric.service_name, metric.metric_name, dict(r.tag_filter))
+        ),
+        None,
+    )
+    aggregation = function_for(metric, rule)
+    begin, end = window_of(chosen, here.at)
+    answer = await metrics.query_range(
+        here.cx,
+        here.organization_id,
+        full_name(metric.service_name, metric.metric_name),
+        begin,
+        end,
+        step=step or chosen.step,
+        aggregation=aggregation,
+    )
+    unit = unit_of(metric.unit, aggregation)
+    limit = limit_of(rule, unit, is_wedding=here.is_wedding)
+    return MetricReading(metric, answer, aggregation, rule, limit, unit)
+
+
+def figure_of(here: Visit, reading: MetricReading, chosen: Range, *, technical: bool) -> Figure:
+    """The figure around one metric's chart."""
+    series = read_series(reading.answer, chosen=chosen, now=here.at)
+    return build_figure(
+        metric=reading.name,
+        title=title_of(reading.metric.service_name, reading.metric.metric_name),
+        aggregation=reading.aggregation,
+        chosen=chosen,
+        zone=here.zone,
+        sentence=sentence_of(
+            series,
+            unit=reading.unit,
+            limit=reading.limit,
+            now=here.at,
+            zone=here.zone,
+            step=reading.answer.step_seconds,
+        ),
+        technical=reading.name if technical else "",
+    )
+
+
+async def read_rule_figure(here: Visit, rule: AlertRule, *, is_engineer: bool) -> Figure | None:
+    """The chart of what a rule watches, over the last hour; None where nothing has come in."""
+    if rule.organization_id != here.organization_id:
+        return None
+    metric = await read_watched_metric(here.cx, rule)
+    if metric is None:
+        return None
+    chosen = choose_range("1h")
+    reading = await read_metric(here, metric, chosen, all_rules=[rule])
+    return figure_of(here, reading, chosen, technical=is_engineer)
+
+
+async def read_weddings(here: Visit) -> list[WeddingCard]:
+    """The weddings from a month back to half a year ahead."""
+    today = here.at.date()
+    found = await store.list_weddings_near(
+        here.cx,
+        here.organization_id,
+        earliest=today - timedelta(days=31),
+        latest=today + timedelta(days=183),
+    )
+    cards: list[WeddingCard] = []
+    for wedding in found:
+        zone = wedding.time_zone or here.zone
+        card = build_card(
+            wedding_id=wedding.id,
+            couple=wedding.couple or words("wedding.unnamed"),
+            venue=wedding.venue_name,
+            zone=zone,
+            windows=wedding.windows or [whole_day(wedding.wedding_date, zone)],
+            now=here.at,
+        )
+        cards.append(replace(card, when=when_words(card, here.at)))
+    return cards
+
+
+async def read_contacts_of_weddings(here: Visit) -> list[tuple[str, str, str]]:
+    """Name, role and telephone number of the people of today's weddings."""
+    today = here.at.date()
+    found = await store.list_weddings_near(
+        here.cx,
+        here.organization_id,
+        earliest=today - timedelta(days=1),
+        latest=today + timedelta(days=1),
+    )
+    return [
+        (str(one.get("name") or ""), str(one.get("role") or ""), str(one.get("phone") or ""))
+        for wedding in found
+        for one in wedding.contacts
+    ]

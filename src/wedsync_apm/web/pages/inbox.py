@@ -1,0 +1,33 @@
+"""The inbox: every message exactly as it was sent."""
+
+from litestar import get
+
+from wedsync_apm.types import Channel
+from wedsync_apm.web.build.inbox import build_message
+from wedsync_apm.web.pages.frame import Html, PageRequest, visit
+from wedsync_apm.web.pages.gather import read_deliveries
+from wedsync_apm.web.views.chart import Option
+from wedsync_apm.web.views.inbox import InboxView
+from wedsync_apm.web.words import say as words
+
+
+@get("/inbox")
+async def inbox_page(request: PageRequest) -> Html:
+    """The newest messages, of all channels or of one."""
+    async with visit(request) as here:
+        rows = await read_deliveries(here.cx, here.organization_id)
+        used = [one.value for one in Channel if any(row["channel"] == one.value for row in rows)]
+        wanted = request.query_params.get("channel", "")
+        channels = (
+            Option(words("inbox.all"), "/inbox", wanted not in used),
+            *(
+                Option(words(f"channel.{name}"), f"/inbox?channel={name}", wanted == name)
+                for name in used
+            ),
+        )
+        messages = tuple(
+            build_message(row, here.zone)
+            for row in rows
+            if wanted not in used or row["channel"] == wanted
+        )
+        return here.page("inbox.html", "inbox", InboxView(messages, channels))

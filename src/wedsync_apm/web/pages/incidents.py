@@ -1,0 +1,193 @@
+"""Incidents: the list, one of them for vendor and engineer, what people do with it."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+from uuid import UUID
+
+from litestar import get, post
+
+from wedsync_apm.errors import Conflict, NotValid
+from wedsync_apm.incidents import store
+from wedsync_apm.incidents.model import Incident
+from wedsync_apm.rules import store as rules
+from wedsync_apm.rules.model import AlertRule
+from wedsync_apm.types import IncidentStatus, Role
+from wedsync_apm.web.build.inbox import build_told
+from wedsync_apm.web.build.incidents import (
+    SEVERITY_KINDS,
+    Scene,
+    build_actions,
+    build_facts,
+    build_list,
+    build_problem,
+    build_timeline,
+    next_step_words,
+    path_of,
+    short_words,
+    wedding_words,
+)
+from wedsync_apm.web.pages.frame import Html, PageRequest, Visit, see, visit, web_of
+from wedsync_apm.web.pages.gather import (
+    read_checks,
+    read_contact_names,
+    read_deliveries,
+    read_rule_figure,
+    read_rule_unit,
+    read_services,
+)
+from wedsync_apm.web.session import check_form
+from wedsync_apm.web.views.incident import Action, IncidentView
+from wedsync_apm.web.words import say as words
+
+OVER: Final = (IncidentStatus.RESOLVED, IncidentStatus.CLOSED)
+SHOWN_OVER: Final = 20
+
+
+@get("/incidents")
+async def list_page(request: PageRequest) -> Html:
+    """What is open, and what is nobody doing?"""
+    async with visit(request) as here:
+        # The platform's people answer for every business; others see their own.
+        where = None if here.is_operator else here.organization_id
+        live = await store.list_live_incidents(here.cx, where)
+        over = await store.list_incidents(
+            here.cx, organization_id=where, statuses=OVER, limit=SHOWN_OVER
+        )
+        names = {}
+        if len(here.memberships) > 1 or here.is_operator:
+            names = {str(m.organization_id): m.name for m in here.memberships}
+        view = build_list(live, over.incidents, here.scene, names)
+        return here.page("incidents.html", "incidents", view)
+
+
+@get("/incidents/{incident_id:uuid}")
+async def incident_page(request: PageRequest, incident_id: UUID) -> Html:
+    """One incident, in the words of whoever looks."""
+    async with visit(request) as here:
+        view = await read_incident(here, incident_id)
+        return here.page("incident.html", "incidents", view)
+
+
+async def read_incident(here: Visit, incident_id: UUID) -> IncidentView:
+    """Everything that the page of one incident shows."""
+    incident = await store.find_incident(here.cx, incident_id)
+    events = await store.list_events(here.cx, incident)
+    step = await store.find_next_step(here.cx, incident)
+    wanted = here.request.query_params.get("view")
+    is_engineer = wanted == "engineer" if wanted else here.is_engineer
+    rule: AlertRule | None = None
+    if incident.alert_id and incident.organization_id == here.organization_id:
+        rule = await rules.find_rule(here.cx, incident.alert_id)
+    scene = Scene(
+        here.at,
+        here.zone,
+        await read_rule_unit(here.cx, rule) if rule else None,
+        step.at if step else None,
+        here.name,
+    )
+    deliveries: list[dict[str, Any]] = []
+    if here.role is not Role.VIEWER or here.is_operator:
+        deliveries = await read_deliveries(
+            here.cx, incident.organization_id, incident_id=incident.id
+        )
+    own_contacts = await read_contact_names(here.cx, incident.organization_id, here.subject)
+    was_paged = any(row["contact_method_id"] in own_contacts.mine for row in deliveries)
+    has_seen = any(e.kind == "seen" and e.actor_id == here.subject for e in events)
+    primary, actions = build_actions(
+        incident,
+        may_act=here.role is not Role.VIEWER or here.is_operator,
+        is_engineer=is_engineer and here.is_engineer,
+        was_paged=was_paged,
+        has_seen=has_seen,
+    )
+    base = f"/incidents/{incident.id}"
+    note = Action(f"{base}/notes", words("problem.note_button"), "", words("problem.note_label"))
+    works: tuple[str, ...] = ()
+    if incident.is_live and incident.organization_id == here.organization_id:
+        services = await read_services(here, await read_checks(here.cx, here.organization_id))
+        works = tuple(s.name for s in services if s.status.kind == "ok")
+    path = path_of(incident, events, scene)
+    names = ", ".join(
+        own_contacts.names[one]
+        for one in (step.contact_method_ids if step else ())
+        if one in own_contacts.names
+    )
+    kind = SEVERITY_KINDS[incident.severity]
+    return IncidentView(
+        problem=build_problem(incident, scene),
+        is_engineer=is_engineer,
+        other_view=f"{base}?view={'vendor' if is_engineer else 'engineer'}",
+        headline=incident.title if is_engineer else incident.headline,
+        badges=(
+            (kind, incident.severity.value.capitalize()),
+            (
+                "crit" if incident.status is IncidentStatus.OPEN else "none",
+                words(f"incident.engineer.{incident.status.value}"),
+            ),
+            ("accent", words("engineer.priority", priority=incident.priority.value)),
+        ),
+        path=path,
+        primary=primary,
+        actions=actions,
+        note=note if here.role is not Role.VIEWER or here.is_operator else None,
+        seen=has_seen,
+        steps=incident.vendor_text.what_to_do,
+        works=works,
+        figure=await read_rule_figure(here, rule, is_engineer=is_engineer) if rule else None,
+        timeline=build_timeline(events, scene, is_engineer=is_engineer),
+        told=build_told(deliveries) if is_engineer or deliveries else (),
+        next_step=next_step_words(incident, step, names, scene),
+        facts=build_facts(
+            incident,
+            scene,
+            rule_name=rule.alert_name if rule else "",
+            normal=rule.threshold_value if rule else None,
+            metric=rule.metric_pattern if rule else "",
+        )
+        if is_engineer
+        else (),
+        wedding=wedding_words(incident, scene),
+        phone=here.membership.help_line or "",
+        subject=short_words(incident),
+    )
+
+
+Act = Callable[[Any, UUID, str], Awaitable[object]]
+
+
+async def _seen(cx: Any, incident_id: UUID, _: str) -> object:
+    return await store.mark_seen(cx, incident_id)
+
+
+_ACTS: Final[Mapping[str, tuple[Act, str]]] = {
+    "acknowledge": (store.acknowledge, "taken"),
+    "investigate": (store.investigate, "started"),
+    "resolve": (store.resolve, "resolved"),
+    "reopen": (store.reopen, "reopened"),
+    "notes": (store.add_note, "note"),
+    "seen": (_seen, "seen"),
+}
+
+
+@post(
+    [f"/incidents/{{incident_id:uuid}}/{name}" for name in _ACTS],
+    status_code=200,
+)
+async def act_on_incident(request: PageRequest, incident_id: UUID) -> Html:
+    """One step by one person; a second tap or somebody faster is told, never an error."""
+    web = web_of(request)
+    form = await request.form()
+    check_form(web, request, form)
+    act, said = _ACTS[request.url.path.rsplit("/", 1)[1]]
+    body = form.get("body")
+    words_sent = body.strip() if isinstance(body, str) else ""
+    try:
+        async with visit(request) as here:
+            before: Incident = await store.find_incident(here.cx, incident_id)
+            await act(here.cx, incident_id, words_sent)
+            is_late = said == "taken" and before.status is not IncidentStatus.OPEN
+    except Conflict:
+        return see(f"/incidents/{incident_id}", said="moved")
+    except NotValid:
+        return see(f"/incidents/{incident_id}#note")
+    return see(f"/incidents/{incident_id}", said="moved" if is_late else said)

@@ -1,0 +1,98 @@
+"""Today, and the calendar."""
+
+from datetime import datetime
+from typing import Any, Final
+
+from litestar import get
+
+from wedsync_apm.incidents import store as incidents
+from wedsync_apm.metrics import store as metrics
+from wedsync_apm.rules import store as rules
+from wedsync_apm.types import IncidentStatus, Role
+from wedsync_apm.web.build.charts import choose_range
+from wedsync_apm.web.build.today import build_contacts, build_today, week_words
+from wedsync_apm.web.build.weddings import build_agenda
+from wedsync_apm.web.pages.frame import Html, PageRequest, Visit, visit
+from wedsync_apm.web.pages.gather import (
+    MOST_METRICS,
+    figure_of,
+    read_checks,
+    read_contacts_of_weddings,
+    read_metric,
+    read_rule_figure,
+    read_rule_unit,
+    read_services,
+    read_weddings,
+)
+from wedsync_apm.web.views.chart import Figure
+
+SHOWN_PROBLEMS: Final = 5
+
+
+@get("/")
+async def today_page(request: PageRequest) -> Html:
+    """Is everything all right for today's wedding, and if not, what do I do?"""
+    async with visit(request) as here:
+        live = await incidents.list_live_incidents(here.cx, here.organization_id)
+        week = await incidents.list_incidents(
+            here.cx,
+            organization_id=here.organization_id,
+            statuses=(IncidentStatus.RESOLVED, IncidentStatus.CLOSED),
+            limit=100,
+        )
+        all_rules = {r.id: r for r in await rules.list_rules(here.cx, here.organization_id)}
+        next_at: dict[str, datetime] = {}
+        units: dict[str, str | None] = {}
+        for incident in live[:SHOWN_PROBLEMS]:
+            step = await incidents.find_next_step(here.cx, incident)
+            if step:
+                next_at[str(incident.id)] = step.at
+            rule = all_rules.get(incident.alert_id) if incident.alert_id else None
+            if rule:
+                units[str(incident.id)] = await read_rule_unit(here.cx, rule)
+        checks = await read_checks(here.cx, here.organization_id)
+        weddings = await read_weddings(here)
+        view = build_today(
+            live=live,
+            services=await read_services(here, checks),
+            weddings=weddings,
+            scene=here.scene,
+            next_at=next_at,
+            units=units,
+            contacts=build_contacts(
+                here.membership.help_line, await read_contacts_of_weddings(here)
+            ),
+            week=week_words(week.incidents, here.at),
+            figure=await _figure(here, live, all_rules),
+            phone=here.membership.help_line or "",
+        )
+        return here.page("today.html", "today", view)
+
+
+async def _figure(here: Visit, live: Any, all_rules: Any) -> Figure | None:
+    """The chart of the first problem, else of the first metric that a rule watches."""
+    for incident in live:
+        rule = all_rules.get(incident.alert_id)
+        if rule:
+            return await read_rule_figure(here, rule, is_engineer=here.is_engineer)
+    chosen = choose_range("1h")
+    for metric in await metrics.list_metrics(here.cx, here.organization_id, limit=MOST_METRICS):
+        watching = [
+            r
+            for r in all_rules.values()
+            if r.is_active
+            and r.watches(metric.service_name, metric.metric_name, dict(r.tag_filter))
+        ]
+        if watching:
+            reading = await read_metric(here, metric, chosen, all_rules=watching)
+            return figure_of(here, reading, chosen, technical=here.is_engineer)
+    return None
+
+
+@get("/weddings")
+async def weddings_page(request: PageRequest) -> Html:
+    """Which days need care?"""
+    async with visit(request) as here:
+        cards = await read_weddings(here)
+        view = build_agenda(cards, here.at, are_names_hidden=here.role is Role.VIEWER)
+        return here.page("weddings.html", "weddings", view)
