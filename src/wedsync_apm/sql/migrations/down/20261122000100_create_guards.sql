@@ -22,7 +22,7 @@ begin
     revoke all on schema public, apm_private from apm_api, apm_writer, apm_engine, apm_definer;
 
     -- Roles belong to the cluster: those that another database of it uses, or that are not ours to drop, stay.
-    foreach role_name in array array['apm_engine', 'apm_writer', 'apm_api', 'apm_definer', 'apm_service']
+    foreach role_name in array array['apm_engine', 'apm_writer', 'apm_api', 'apm_definer']
     loop
         begin
             execute format('drop role %I', role_name);
@@ -30,6 +30,10 @@ begin
             raise notice 'role % stays', role_name;
         end;
     end loop;
+    -- It has no rights of its own anywhere, so the others tell whether it is still needed.
+    if to_regrole('apm_engine') is null and to_regrole('apm_writer') is null then
+        drop role apm_service;
+    end if;
 end
 $$;
 

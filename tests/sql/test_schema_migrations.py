@@ -1,0 +1,286 @@
+"""Our migrations on an empty database, beside a host's tables, twice, back, and up again."""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tests.sql.conftest import House
+from tests.support.people import MEMBER_A, Person, acting_as, connect
+from tests.support.postgres import Database, throw_away_server
+from wedsync_apm.db import migrate
+from wedsync_apm.db.migrations import load_migrations, load_standalone
+from wedsync_apm.errors import ConfigurationError
+
+HOST: Final = (Path(__file__).parent / "host.sql").read_text(encoding="utf-8")
+HOST_TABLES: Final = ("organizations", "user_profiles", "clients", "guests")
+MIGRATIONS: Final = load_migrations()
+OUR_ROLES: Final = ["apm_api", "apm_definer", "apm_engine", "apm_service", "apm_writer"]
+
+
+@pytest.fixture
+def empty(house: House) -> Iterator[str]:
+    with house.server.empty() as owner:
+        yield owner
+
+
+def test_every_file_can_be_taken_back() -> None:
+    assert [m.version for m in MIGRATIONS if m.down is None] == []
+
+
+def test_each_step_back_restores_the_schema_to_the_letter(house: House, empty: str) -> None:
+    migrate.up(empty, to=MIGRATIONS[0].version)
+    migrate.down(empty, to="0")
+    before = [schema_of(house, empty)]
+    for migration in MIGRATIONS:
+        migrate.up(empty, to=migration.version)
+        before.append(schema_of(house, empty))
+    fingerprints = fingerprints_of(empty)
+    before.pop()
+    for migration in reversed(MIGRATIONS):
+        index = MIGRATIONS.index(migration)
+        target = MIGRATIONS[index - 1].version if index else "0"
+        assert [m.version for m in migrate.down(empty, to=target)] == [migration.version]
+        assert schema_of(house, empty) == before.pop(), migration.name
+    assert migrate.up(empty) == MIGRATIONS
+    assert fingerprints_of(empty) == fingerprints
+    assert not migrate.verify(empty)
+
+
+def test_a_second_run_changes_nothing(house: House, empty: str) -> None:
+    assert migrate.up(empty) == MIGRATIONS
+    once = schema_of(house, empty)
+    assert migrate.up(empty) == ()
+    assert schema_of(house, empty) == once
+
+
+def test_samples_survive_the_loss_of_their_partitions(clone: tuple[House, Database]) -> None:
+    house, database = clone
+    rollups = next(m for m in MIGRATIONS if m.name == "create_rollups")
+    before = MIGRATIONS[MIGRATIONS.index(rollups) - 1].version
+    with connect(house.superuser_of(database)) as cx:
+        organization = add_organization(cx)
+        cx.execute(
+            "insert into apm_samples (organization_id, metric_name, metric_value, timestamp)"
+            " select %s, 'm', n, now() - n * interval '1 day' from generate_series(0, 6) as n",
+            (organization,),
+        )
+    migrate.down(database.owner, to=before)
+    count = "select count(*) as n, sum(metric_value) as total from apm_samples"
+    with connect(house.superuser_of(database)) as cx:
+        assert cx.execute(count).fetchone() == {"n": 7, "total": 21}
+    migrate.up(database.owner)
+    with connect(house.superuser_of(database)) as cx:
+        assert cx.execute(count).fetchone() == {"n": 7, "total": 21}
+        left = cx.execute("select count(*) as n from apm_partitions.apm_metrics_default").fetchone()
+        assert left == {"n": 0}
+
+
+def test_roles_go_with_the_last_database_that_used_them() -> None:
+    roles = "select array_agg(rolname::text order by rolname) as r from pg_roles where rolname like 'apm\\_%'"
+    with throw_away_server() as server, server.empty() as first, server.empty() as second:
+        for conninfo in (first, second):
+            migrate.up(conninfo)
+        with connect(server.superuser) as cx:
+            migrate.down(first, to="0")
+            assert cx.execute(roles).fetchone() == {"r": OUR_ROLES}
+            assert not migrate.verify(second)
+            migrate.down(second, to="0")
+            assert cx.execute(roles).fetchone() == {"r": None}
+        assert migrate.up(first) == MIGRATIONS
+
+
+def test_supabases_own_command_line_runs_the_same_files(house: House, empty: str) -> None:
+    """No runner of ours: each file by itself, in order, in a transaction."""
+    with psycopg.connect(empty, autocommit=True) as cx:
+        for file in load_standalone():
+            with cx.transaction():
+                cx.execute(file.sql.encode())
+        for migration in MIGRATIONS:
+            with cx.transaction():
+                cx.execute(migration.sql.encode())
+        for migration in reversed(MIGRATIONS):
+            with cx.transaction():
+                cx.execute((migration.down or "").encode())
+        left = cx.execute(
+            "select count(*) from pg_namespace where nspname like 'apm\\_%'"
+        ).fetchone()
+        assert left == (0,)
+
+
+def test_a_hosts_tables_are_used_and_left_as_they_are(house: House, empty: str) -> None:
+    settle_host(empty)
+    before = schema_of(house, empty, *HOST_TABLES)
+    migrate.up(empty)
+    after = schema_of(house, empty, *HOST_TABLES)
+    assert without_our_right_to_read(after) == before
+    assert_members_see_theirs(house, empty)
+    migrate.down(empty, to="0")
+    assert schema_of(house, empty, *HOST_TABLES) == before
+    migrate.up(empty)
+    assert_members_see_theirs(house, empty)
+
+
+def test_a_host_of_another_owner_is_used_with_the_rights_he_gave(house: House, empty: str) -> None:
+    settle_host(empty)
+    with connect(superuser_of(house, empty)) as cx:
+        who = cx.execute(
+            "select datdba::regrole::text as owner from pg_database where datname = current_database()"
+        ).fetchone()
+        assert who is not None
+        cx.execute(
+            "do $$ begin create role host_owner; exception when duplicate_object then null; end $$"
+        )
+        for table in HOST_TABLES:
+            cx.execute(sql.SQL("alter table {} owner to host_owner").format(sql.Identifier(table)))
+            cx.execute(
+                sql.SQL("alter table {} disable row level security").format(sql.Identifier(table))
+            )
+        cx.execute(
+            sql.SQL(
+                "grant select, references on organizations, user_profiles, clients to {}"
+            ).format(sql.Identifier(who["owner"]))
+        )
+        cx.execute("grant usage on schema public to host_owner")
+    migrate.up(empty)
+    assert_members_see_theirs(house, empty)
+
+
+def test_a_host_that_cannot_be_read_stops_the_migration(house: House, empty: str) -> None:
+    """Silently reading no memberships would lock everybody out."""
+    settle_host(empty)
+    with connect(empty) as cx:
+        cx.execute("alter table user_profiles force row level security")
+    if house.name.endswith("-superuser"):
+        migrate.up(empty)
+        assert_members_see_theirs(house, empty)
+        return
+    with pytest.raises(ConfigurationError, match=r"read all rows of .*user_profiles.*AP005"):
+        migrate.up(empty)
+    assert [s.version for s in migrate.status(empty) if s.state == "applied"] == [
+        MIGRATIONS[0].version
+    ]
+
+
+def test_an_enum_of_the_host_is_used_if_equal_and_outlives_us(house: House, empty: str) -> None:
+    with connect(empty) as cx:
+        cx.execute(
+            "create type alert_severity as enum ('info', 'warning', 'critical', 'emergency')"
+        )
+    migrate.up(empty)
+    migrate.down(empty, to="0")
+    with connect(empty) as cx:
+        left = cx.execute(
+            "select array_agg(typname::text) as t from pg_type where typtype = 'e'"
+        ).fetchone()
+        assert left == {"t": ["alert_severity"]}
+
+
+def test_another_enum_of_that_name_stops_the_migration(house: House, empty: str) -> None:
+    with connect(empty) as cx:
+        cx.execute("create type alert_severity as enum ('low', 'high')")
+    before = schema_of(house, empty)
+    with pytest.raises(ConfigurationError, match="alert_severity"):
+        migrate.up(empty)
+    assert schema_of(house, empty) == before
+
+
+def schema_of(house: House, conninfo: str, *tables: str) -> str:
+    """The schema as PostgreSQL itself writes it down, rights and all."""
+    record = json.loads((house.server.embedded.data_dir / "postgres.json").read_text())
+    program = Path(record["programs"]) / "pg_dump"
+    url = superuser_of(house, conninfo)
+    command = [str(program), "--schema-only", *(f"--table=public.{table}" for table in tables), url]
+    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C"}
+    text = subprocess.run(
+        command, check=True, capture_output=True, text=True, env=environment
+    ).stdout
+    return re.sub(r"^(--|\\restrict |\\unrestrict ).*\n|^\n", "", text, flags=re.MULTILINE)
+
+
+def superuser_of(house: House, conninfo: str) -> str:
+    name = str(psycopg.conninfo.conninfo_to_dict(conninfo)["dbname"])
+    return house.server.embedded.conninfo(dbname=name)
+
+
+def fingerprints_of(conninfo: str) -> list[dict[str, object]]:
+    with connect(conninfo) as cx:
+        return cx.execute(
+            "select object, definition from apm_private.schema_fingerprints order by object"
+        ).fetchall()
+
+
+def without_our_right_to_read(text: str) -> str:
+    """A host's table gets one line more: that apm_definer may read it."""
+    return re.sub(
+        r"^GRANT SELECT ON TABLE public\.\w+ TO apm_definer;\n", "", text, flags=re.MULTILINE
+    )
+
+
+def settle_host(owner: str) -> None:
+    with connect(owner) as cx:
+        for file in load_standalone():
+            if file.name.startswith(("01", "02")):
+                cx.execute(file.sql.encode())
+        cx.execute(HOST.encode())
+
+
+def add_organization(cx: psycopg.Connection[dict[str, object]]) -> UUID:
+    organization = uuid4()
+    cx.execute("insert into organizations (id, name) values (%s, 'Host & Co')", (organization,))
+    return organization
+
+
+def assert_members_see_theirs(house: House, conninfo: str) -> None:
+    accountant, stranger = Person("the host's accountant"), Person("a stranger to the host")
+    with connect(superuser_of(house, conninfo)) as cx, cx.transaction(force_rollback=True):
+        mine, theirs = add_organization(cx), add_organization(cx)
+        for person, role in ((MEMBER_A, "MEMBER"), (accountant, "ACCOUNTANT")):
+            cx.execute(
+                "insert into user_profiles (user_id, organization_id, role) values (%s, %s, %s)",
+                (person.id, mine, role),
+            )
+        for organization in (mine, theirs):
+            cx.execute(
+                "insert into clients (organization_id, wedding_date, status) values"
+                " (%(id)s, '2030-06-01', 'booked'), (%(id)s, '2030-06-02', 'lead'), (%(id)s, '2030-06-03', 'archived')",
+                {"id": organization},
+            )
+            cx.execute(
+                "insert into apm_dashboards (organization_id, name) values (%s, 'x')",
+                (organization,),
+            )
+        cx.execute(
+            "insert into clients (organization_id, wedding_date, status, deleted_at)"
+            " values (%s, '2030-06-04', 'booked', now())",
+            (mine,),
+        )
+        for person, role in ((MEMBER_A, "MEMBER"), (accountant, "VIEWER"), (stranger, None)):
+            with acting_as(cx, person):
+                row = cx.execute(
+                    "select apm_role_in(%(id)s) as role, (select count(*) from apm_dashboards) as seen,"
+                    " (select array_agg(is_wedding_day(%(id)s, date '2030-06-01' + n) order by n)"
+                    "  from generate_series(0, 3) as n) as days",
+                    {"id": mine},
+                ).fetchone()
+                assert row == {
+                    "role": role,
+                    "seen": 1 if role else 0,
+                    "days": [True, False, False, False] if role else [None] * 4,
+                }
+        with acting_as(cx, MEMBER_A):
+            windows = cx.execute(
+                "select phase, time_zone from wedding_window_at(%s, '2030-06-01 13:30+01')", (mine,)
+            ).fetchall()
+            assert windows == [{"phase": "ceremony", "time_zone": "Europe/Lisbon"}]
+            assert cx.execute("select name from apm_my_organizations()").fetchall() == [
+                {"name": "Host & Co"}
+            ]
