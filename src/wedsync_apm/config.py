@@ -264,6 +264,12 @@ class Settings:
     ingest_burst: float = _setting(
         200_000.0, "Samples that one organization may send at once.", _number(1, 1e9)
     )
+    wedding_factor: float = _setting(
+        0.5,
+        "While a wedding is under way, limits without a wedding value of their own are multiplied "
+        "by this in the direction that alarms sooner; 1 leaves them as they are.",
+        _number(0.01, 1.0),
+    )
     login_attempts_per_minute: int = _setting(
         10, "Sign-in attempts a minute for one address and account.", _whole(1, 10_000)
     )

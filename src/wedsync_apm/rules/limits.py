@@ -66,8 +66,8 @@ def resolve_limit(
 ) -> Limit:
     """The rule's limit at an instant: an explicit wedding value beats the factor beats the rule.
 
-    The clear value moves with the limit. A wedding that the calendar knows and one that the sample
-    declares both count: the error is on the side of the wedding.
+    The clear value moves with the limit where it has to. A wedding that the calendar knows and one
+    that the sample declares both count: the error is on the side of the wedding.
     """
     base = rule.threshold_value
     clear = base if rule.clear_threshold_value is None else rule.clear_threshold_value
@@ -80,7 +80,9 @@ def resolve_limit(
     else:
         value = tighten(rule.comparison_operator, base, factor, unit)
         source = LimitSource.WEDDING_FACTOR
-    return Limit(value, _move_clear(base, clear, value), source, phase, wedding_id)
+    return Limit(
+        value, _move_clear(rule.comparison_operator, base, clear, value), source, phase, wedding_id
+    )
 
 
 _CEILINGS: Final = {"%": 100.0, "percent": 100.0, "ratio": 1.0}
@@ -99,7 +101,11 @@ def tighten(operator: Operator, limit: float, factor: float, unit: str | None = 
     return limit * factor if operator.is_upper == (limit >= 0) else limit / factor
 
 
-def _move_clear(base: float, clear: float, moved: float) -> float:
-    if base != 0 and moved / base > 0:
-        return clear * (moved / base)
-    return moved + (clear - base)
+def _move_clear(operator: Operator, base: float, clear: float, moved: float) -> float:
+    """The clear value beside a moved limit: as it was while it stays on the good side of it."""
+    if (operator.is_upper and clear <= moved) or (not operator.is_upper and clear >= moved):
+        return clear
+    # In proportion; where there is none (a limit of 0, a change of sign) by the same distance.
+    has_ratio = base != 0 and moved / base > 0
+    kept = clear * (moved / base) if has_ratio else moved + (clear - base)
+    return min(kept, moved) if operator.is_upper else max(kept, moved)

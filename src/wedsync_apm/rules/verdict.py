@@ -143,10 +143,14 @@ def judge(
     at: datetime,
     weddings: Sequence[WeddingWindow] = (),
     *,
+    since: datetime | None = None,
     factor: float = WEDDING_FACTOR,
     quiet_until: datetime | None = None,
 ) -> tuple[Standing | None, tuple[Change, ...]]:
     """Judges a series at each of its samples since the last verdict, and at `at`.
+
+    `samples` reach back to one window before `since`, or before the last verdict if that is later;
+    without a `since` to `CATCH_UP` ago.
 
     Every instant is judged by the window, the phase and the limit of that instant, so that the
     history does not depend on when the engine came round to it. None for a series that has no
@@ -155,7 +159,7 @@ def judge(
     rule, standing = subject.rule, subject.standing
     width_ms = round(rule.evaluation_window.total_seconds() * 1000)
     changes: list[Change] = []
-    for instant in _instants(subject, samples, at):
+    for instant in _instants(subject, samples, since or at - CATCH_UP, at):
         moment = to_datetime(instant)
         reading = read_window(rule.aggregation, samples, instant, width_ms)
         if reading is None and (standing is None or _is_over(subject, moment)):
@@ -180,8 +184,7 @@ def judge(
     return standing, tuple(changes)
 
 
-def _instants(subject: Unit, samples: Samples, at: datetime) -> Iterator[int]:
-    earliest = at - CATCH_UP
+def _instants(subject: Unit, samples: Samples, earliest: datetime, at: datetime) -> Iterator[int]:
     if subject.standing is not None:
         earliest = max(earliest, subject.standing.evaluated_at)
     at_ms = to_ms(at)

@@ -1,0 +1,33 @@
+"""Fills the rollups of one width from the samples that have come since."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from wedsync_apm.db.pool import Connection
+from wedsync_apm.engine import store
+from wedsync_apm.telemetry import Counter
+
+WRITTEN = Counter("wedsync_apm_rollup_buckets_total", "Rollup buckets written.", ("width",))
+
+WIDTHS: Final = {
+    "1m": timedelta(minutes=1),
+    "5m": timedelta(minutes=5),
+    "1h": timedelta(hours=1),
+    "1d": timedelta(days=1),
+}
+READERS: Final = tuple(f"rollup {int(width.total_seconds())}" for width in WIDTHS.values())
+"""The cursors of `aggregate_metrics`, one a width."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rollup:
+    """The job for one width."""
+
+    name: str
+
+    async def run_once(self, cx: Connection, at: datetime) -> str:
+        """One run; late samples open their bucket again by themselves."""
+        written = await store.aggregate_metrics(cx, WIDTHS[self.name])
+        WRITTEN.inc(written, width=self.name)
+        return f"{written} buckets"

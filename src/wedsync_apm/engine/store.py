@@ -1,0 +1,146 @@
+"""The engine's bookkeeping in the database."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from wedsync_apm.db.pool import Connection
+from wedsync_apm.db.queries import load_queries
+
+Q = load_queries(__package__)
+
+
+async def read_clock(cx: Connection) -> datetime:
+    """The database's time, to the millisecond."""
+    row = await (await cx.execute(Q.read_clock)).fetchone()
+    assert row is not None  # noqa: S101 -- a SELECT without FROM returns one row
+    at: datetime = row["at"]
+    return at
+
+
+async def take_turn(cx: Connection, job: str) -> datetime | None:
+    """The instant of this run; None while another engine has the job in its transaction."""
+    row = await (await cx.execute(Q.take_turn, {"job": job})).fetchone()
+    return row["at"] if row and row["is_mine"] else None
+
+
+async def record_run(
+    cx: Connection, job: str, started_at: datetime, duration_ms: float, *, outcome: str, detail: str
+) -> None:
+    """Writes down how a run went: ok or failed."""
+    await cx.execute(
+        Q.record_run,
+        {
+            "job": job,
+            "started_at": started_at,
+            "duration_ms": duration_ms,
+            "outcome": outcome,
+            "detail": detail,
+        },
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class NewFlushes:
+    """What was committed since a reader's last look, and how far it has read with that."""
+
+    snapshot: str
+    previous: str | None
+    """The cursor as it was found; None without one that is valid here."""
+    flush_count: int
+    organization_ids: tuple[UUID, ...]
+
+
+async def read_new_flushes(cx: Connection, name: str) -> NewFlushes:
+    """The flushes that the reader `name` has not seen; `move_cursor` makes them seen."""
+    row = await (await cx.execute(Q.read_new_flushes, {"name": name})).fetchone()
+    assert row is not None  # noqa: S101 -- an aggregate returns one row
+    return NewFlushes(
+        row["snapshot"], row["previous"], row["flush_count"], tuple(row["organization_ids"])
+    )
+
+
+async def move_cursor(cx: Connection, name: str, snapshot: str, at: datetime) -> None:
+    """The reader has read up to `snapshot`; belongs into the transaction that acts on it."""
+    await cx.execute(Q.move_cursor, {"name": name, "snapshot": snapshot, "at": at})
+
+
+async def open_incident(
+    cx: Connection, alert_id: UUID, metric_value: float | None, at: datetime
+) -> UUID:
+    """The rule's live incident: opened, opened again within the reopen window, or counted on."""
+    await cx.execute(Q.set_acting, {"at": at, "note": ""})
+    rows = await cx.execute(
+        Q.open_incident, {"alert_id": alert_id, "metric_value": metric_value, "at": at}
+    )
+    row = await rows.fetchone()
+    assert row is not None  # noqa: S101 -- the function returns an id or raises
+    incident_id: UUID = row["incident_id"]
+    return incident_id
+
+
+async def resolve_incident(
+    cx: Connection, organization_id: UUID, alert_id: UUID, at: datetime, note: str
+) -> bool:
+    """Ends the rule's live incident; False when a person has ended it already."""
+    await cx.execute(Q.set_acting, {"at": at, "note": note})
+    rows = await cx.execute(
+        Q.resolve_incident, {"organization_id": organization_id, "alert_id": alert_id}
+    )
+    return await rows.fetchone() is not None
+
+
+async def list_unheld_rules(
+    cx: Connection, organization_id: UUID, alert_ids: Sequence[UUID]
+) -> dict[UUID, datetime]:
+    """Those of the rules that have had incidents but no live one, and when the last one ended."""
+    rows = await cx.execute(
+        Q.list_unheld_rules, {"organization_id": organization_id, "alert_ids": list(alert_ids)}
+    )
+    return {row["id"]: row["ended_at"] for row in await rows.fetchall()}
+
+
+async def find_auto_resolving(
+    cx: Connection, organization_id: UUID, alert_ids: Sequence[UUID]
+) -> frozenset[UUID]:
+    """Those of the rules, active or not, that end their incidents by themselves."""
+    rows = await cx.execute(
+        Q.find_rules, {"organization_id": organization_id, "alert_ids": list(alert_ids)}
+    )
+    return frozenset(row["id"] for row in await rows.fetchall() if row["auto_resolve"])
+
+
+async def aggregate_metrics(cx: Connection, bucket: timedelta) -> int:
+    """Fills the rollups of one width for everybody; returns the buckets written."""
+    row = await (await cx.execute(Q.aggregate_metrics, {"bucket": bucket})).fetchone()
+    return int(row["written"]) if row else 0
+
+
+async def make_partitions(cx: Connection, at: datetime) -> int:
+    """Makes the partitions of the days and months ahead; returns how many were missing."""
+    row = await (await cx.execute(Q.make_partitions, {"at": at})).fetchone()
+    return int(row["made"]) if row else 0
+
+
+async def measure_default_partitions(cx: Connection) -> dict[str, int]:
+    """The bytes in each default partition, where rows lie that came before their own partition."""
+    rows = await cx.execute(Q.measure_default_partitions)
+    return {row["name"]: row["bytes"] for row in await rows.fetchall()}
+
+
+async def forget_flushes(cx: Connection, readers: Sequence[str], at: datetime) -> int:
+    """Removes the flushes that all readers have passed; returns how many."""
+    return (await cx.execute(Q.forget_flushes, {"readers": list(readers), "at": at})).rowcount
+
+
+async def forget_leftovers(cx: Connection, at: datetime) -> int:
+    """Removes what only had to last a while: idempotency keys, sign-in counters, dead links."""
+    total = 0
+    for statement in (
+        Q.forget_idempotency_keys,
+        Q.forget_sign_in_attempts,
+        Q.forget_acknowledge_links,
+    ):
+        total += (await cx.execute(statement, {"at": at})).rowcount
+    return total
