@@ -117,3 +117,28 @@ values (
     %(organization_id)s::uuid, %(subject)s::uuid, %(key)s::text, %(request_hash)s::bytea,
     %(response_status)s::int, %(response_body)s::jsonb
 )
+
+-- find_organization_key [apm_api] --
+-- The wrapped data key of an organization.
+select wrapped_key, master_key_id
+from apm_private.find_organization_key(%(organization_id)s::uuid)
+
+-- store_organization_key [apm_api] --
+-- Keeps a first data key; gives back the one that counts, which may be another's that came before.
+select wrapped_key, master_key_id
+from apm_private.store_organization_key(%(organization_id)s::uuid, %(wrapped_key)s::bytea, %(master_key_id)s::text)
+
+-- list_outdated_organization_keys [apm_engine] --
+-- Data keys under another master key, locked against a second rotation.
+select k.organization_id, k.wrapped_key, k.master_key_id
+from apm_private.organization_keys as k
+where k.master_key_id <> %(master_key_id)s::text
+order by k.organization_id
+for update
+
+-- rewrap_organization_key [apm_engine] --
+-- The same data key under the present master key.
+update apm_private.organization_keys as k set
+    wrapped_key = %(wrapped_key)s::bytea,
+    master_key_id = %(master_key_id)s::text
+where k.organization_id = %(organization_id)s::uuid

@@ -12,6 +12,7 @@ from wedsync_apm.db.pool import Connection
 from wedsync_apm.db.queries import load_queries
 from wedsync_apm.organizations.keys import NewKey
 from wedsync_apm.organizations.model import Membership
+from wedsync_apm.organizations.secrets import WrappedKey
 from wedsync_apm.types import KeyScope, OperatorRole, Role
 
 Q = load_queries(__package__)
@@ -214,6 +215,53 @@ async def record_answer(
             "request_hash": answer.request_hash,
             "response_status": answer.status,
             "response_body": Jsonb(answer.body),
+        },
+    )
+
+
+async def find_organization_key(cx: Connection, organization_id: UUID) -> WrappedKey | None:
+    """The organization's data key as it is stored; None if it has none yet."""
+    cursor = await cx.execute(Q.find_organization_key, {"organization_id": organization_id})
+    row = await cursor.fetchone()
+    return WrappedKey(bytes(row["wrapped_key"]), row["master_key_id"]) if row else None
+
+
+async def store_organization_key(
+    cx: Connection, organization_id: UUID, key: WrappedKey
+) -> WrappedKey:
+    """Keeps an organization's first data key; gives back the one that counts from now on."""
+    cursor = await cx.execute(
+        Q.store_organization_key,
+        {
+            "organization_id": organization_id,
+            "wrapped_key": key.wrapped_key,
+            "master_key_id": key.key_id,
+        },
+    )
+    row = await cursor.fetchone()
+    assert row is not None  # noqa: S101 -- the statement inserts or finds one
+    return WrappedKey(bytes(row["wrapped_key"]), row["master_key_id"])
+
+
+async def list_outdated_organization_keys(
+    cx: Connection, key_id: str
+) -> list[tuple[UUID, WrappedKey]]:
+    """The data keys that are wrapped by another master key than this one."""
+    cursor = await cx.execute(Q.list_outdated_organization_keys, {"master_key_id": key_id})
+    return [
+        (row["organization_id"], WrappedKey(bytes(row["wrapped_key"]), row["master_key_id"]))
+        for row in await cursor.fetchall()
+    ]
+
+
+async def rewrap_organization_key(cx: Connection, organization_id: UUID, key: WrappedKey) -> None:
+    """Replaces an organization's data key by the same one, wrapped anew."""
+    await cx.execute(
+        Q.rewrap_organization_key,
+        {
+            "organization_id": organization_id,
+            "wrapped_key": key.wrapped_key,
+            "master_key_id": key.key_id,
         },
     )
 

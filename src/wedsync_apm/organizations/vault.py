@@ -1,0 +1,35 @@
+"""The organizations' data keys in the database: found, made at first use, wrapped anew."""
+
+from uuid import UUID
+
+from wedsync_apm.db.pool import Connection
+from wedsync_apm.organizations import store
+from wedsync_apm.organizations.secrets import DataKey, Keyring
+
+
+async def open_data_key(cx: Connection, keyring: Keyring, organization_id: UUID) -> DataKey:
+    """The organization's data key, made if it has none.
+
+    `cx` is the API's or the engine's own login, not a member's transaction; whoever calls this has
+    made sure that the caller may write for the organization. Raises NotValid for an organization
+    that does not exist, SecretUnreadable without the right master key.
+    """
+    wrapped = await store.find_organization_key(cx, organization_id)
+    if wrapped is None:
+        fresh = keyring.new_key(organization_id)
+        wrapped = await store.store_organization_key(cx, organization_id, fresh)
+    return keyring.open(organization_id, wrapped)
+
+
+async def rewrap_data_keys(cx: Connection, keyring: Keyring) -> int:
+    """Wraps every data key with the keyring's present master key; returns how many changed.
+
+    In the caller's transaction, as the engine's login: all or none. The secrets themselves stay as
+    they are. Raises SecretUnreadable if one is under a master key that the keyring has not.
+    """
+    outdated = await store.list_outdated_organization_keys(cx, keyring.key_id)
+    for organization_id, wrapped in outdated:
+        fresh = keyring.rewrap(organization_id, wrapped)
+        if fresh is not None:
+            await store.rewrap_organization_key(cx, organization_id, fresh)
+    return len(outdated)
