@@ -125,3 +125,116 @@ insert into apm_private.platform (organization_id)
 values (%(organization_id)s::uuid)
 on conflict (is_only) do nothing
 returning organization_id
+
+-- put_key [apm_engine] --
+-- A key whose secret was made before the database knew of it; one that is there stays as it is.
+insert into public.apm_api_keys (organization_id, name, scope, is_platform, key_hash, prefix)
+values (
+    %(organization_id)s::uuid, %(name)s::text, %(scope)s::text, %(organization_id)s::uuid is null,
+    %(key_hash)s::bytea, %(prefix)s::text
+)
+on conflict (key_hash) do nothing
+
+-- count_users [apm_engine] --
+-- Whether anybody can sign in.
+select count(*) as users
+from apm_private.users
+where disabled_at is null
+
+-- put_rule [apm_engine] --
+-- A rule to begin with; one of that name stays as people have made it.
+insert into public.apm_alerts (
+    organization_id, alert_name, description, metric_pattern, aggregation, comparison_operator, threshold_value,
+    evaluation_window, for_duration, clear_threshold_value, no_data_policy, severity, notification_channels,
+    wedding_day_override, wedding_day_threshold_value, wedding_day_severity, cooldown_period, auto_resolve, is_active,
+    vendor_text
+)
+values (
+    %(organization_id)s::uuid, %(alert_name)s::text, %(description)s::text, %(metric_pattern)s::text,
+    %(aggregation)s::text, %(comparison_operator)s::text, %(threshold_value)s::float8,
+    %(evaluation_window)s::interval, %(for_duration)s::interval, %(clear_threshold_value)s::float8,
+    %(no_data_policy)s::text, %(severity)s::public.alert_severity,
+    %(notification_channels)s::public.notification_channel[], %(wedding_day_override)s::boolean,
+    %(wedding_day_threshold_value)s::float8, %(wedding_day_severity)s::public.alert_severity,
+    %(cooldown_period)s::interval, %(auto_resolve)s::boolean, %(is_active)s::boolean, %(vendor_text)s::jsonb
+)
+on conflict (organization_id, alert_name) do nothing
+
+-- put_check [apm_engine] --
+-- A service to watch; one of that name only learns where it is reached now.
+insert into public.service_health_checks (
+    organization_id, service_name, display_name, service_type, endpoint_url, source_metric, wedding_critical,
+    vendor_facing, couple_facing, check_interval, timeout_seconds, expected_status_codes, response_time_threshold_ms
+)
+values (
+    %(organization_id)s::uuid, %(service_name)s::text, %(display_name)s::text, %(service_type)s::text,
+    %(endpoint_url)s::text, %(source_metric)s::text, %(wedding_critical)s::boolean, %(vendor_facing)s::boolean,
+    %(couple_facing)s::boolean, make_interval(secs => %(check_seconds)s::float8), %(timeout_seconds)s::float8,
+    %(expected_status_codes)s::int[], %(response_time_threshold_ms)s::float8
+)
+on conflict (organization_id, service_name) do update set endpoint_url = excluded.endpoint_url
+where service_health_checks.endpoint_url is distinct from excluded.endpoint_url
+
+-- put_contact [apm_engine] --
+-- Whom to reach; one of that id stays as people have made it.
+insert into public.apm_contact_methods (organization_id, id, user_id, name, channel, address, verified_at)
+values (
+    %(organization_id)s::uuid, %(contact_id)s::uuid, %(user_id)s::uuid, %(name)s::text,
+    %(channel)s::public.notification_channel, %(address)s::text, now()
+)
+on conflict (organization_id, id) do nothing
+
+-- put_ladder [apm_engine] --
+-- An organization's default ladder with a step for each position; one of that name stays as it is.
+with policy as (
+    insert into public.apm_escalation_policies (organization_id, name, is_default, repeat_count)
+    values (%(organization_id)s::uuid, %(name)s::text, true, %(repeat_count)s::int)
+    on conflict (organization_id, name) do nothing
+    returning organization_id, id
+), steps as (
+    insert into public.apm_escalation_steps (organization_id, policy_id, position, level, delay, wedding_delay)
+    select p.organization_id, p.id, s.position, s.level::public.escalation_level,
+        make_interval(secs => s.delay_seconds), make_interval(secs => s.wedding_delay_seconds)
+    from policy as p
+    cross join unnest(%(levels)s::text[], %(delays)s::float8[], %(wedding_delays)s::float8[])
+        with ordinality as s (level, delay_seconds, wedding_delay_seconds, position)
+    returning organization_id, id, position
+)
+insert into public.apm_escalation_targets (organization_id, step_id, contact_method_id)
+select s.organization_id, s.id, t.contact_id
+from steps as s
+join unnest(%(target_positions)s::int[], %(target_ids)s::uuid[]) as t (position, contact_id)
+    on t.position = s.position
+
+-- put_wedding [apm_engine] --
+-- A simulated wedding on its date, or moved to another one; what people entered themselves is never touched.
+insert into public.apm_weddings as w (
+    organization_id, id, couple_initials, venue_name, wedding_date, time_zone, status, source
+)
+values (
+    %(organization_id)s::uuid, %(wedding_id)s::uuid, %(couple_initials)s::text, %(venue_name)s::text,
+    %(wedding_date)s::date, %(time_zone)s::text, %(status)s::text, 'simulated'
+)
+on conflict (organization_id, id) do update set
+    couple_initials = excluded.couple_initials, venue_name = excluded.venue_name, wedding_date = excluded.wedding_date,
+    time_zone = excluded.time_zone, status = excluded.status
+where w.source = 'simulated'
+    and (w.wedding_date, w.time_zone, w.status, w.venue_name)
+        is distinct from (excluded.wedding_date, excluded.time_zone, excluded.status, excluded.venue_name)
+
+-- put_wedding_people [apm_engine] --
+-- Who marries.
+insert into public.apm_wedding_people (organization_id, wedding_id, couple_names)
+values (%(organization_id)s::uuid, %(wedding_id)s::uuid, %(couple_names)s::text)
+on conflict (organization_id, wedding_id) do nothing
+
+-- put_wedding_windows [apm_engine] --
+-- The phases of a simulated wedding.
+insert into public.apm_wedding_windows (organization_id, wedding_id, phase, span)
+select %(organization_id)s::uuid, %(wedding_id)s::uuid, p.phase, tstzrange(p.starts_at, p.ends_at)
+from unnest(%(phases)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[]) as p (phase, starts_at, ends_at)
+on conflict (organization_id, wedding_id, phase) do update set span = excluded.span
+
+-- read_clock [apm_engine] --
+-- The database's clock decides.
+select now() as at

@@ -1,0 +1,262 @@
+-- What the health report asks. Everything is read as apm_api, or as the member whom it has become: the page that shows
+-- it runs with these rights, and so does the command. Statements that differ between versions are in by_version.sql.
+
+-- read_server [apm_api] --
+-- What answers here.
+select
+    current_database()::text as database,
+    current_setting('server_version')::text as version,
+    current_setting('server_version_num')::int as version_number,
+    pg_postmaster_start_time() as started_at
+
+-- list_tables [apm_api] --
+-- Tables and partitions of ours with their protection; what is neither enabled nor forced comes first.
+select
+    n.nspname::text as schema_name,
+    c.relname::text as table_name,
+    c.relispartition as is_partition,
+    c.relrowsecurity as rls_enabled,
+    c.relforcerowsecurity as rls_forced,
+    (select count(*) from pg_policy as p where p.polrelid = c.oid) as policies
+from pg_class as c
+join pg_namespace as n on n.oid = c.relnamespace
+where c.relkind in ('r', 'p')
+    and (
+        n.nspname in ('apm_private', 'apm_partitions')
+        or (n.nspname = 'public' and (c.relname like 'apm\_%' or c.relname = 'service_health_checks'))
+    )
+order by c.relrowsecurity and c.relforcerowsecurity, n.nspname desc, c.relname
+
+-- list_policies [apm_api] --
+-- Every policy on tables of ours; one for everybody (PUBLIC) names no role.
+select schemaname::text as schema_name, tablename::text as table_name, policyname::text as policy_name, cmd,
+    roles::text[] as roles
+from pg_policies
+where schemaname in ('public', 'apm_private', 'apm_partitions')
+    and (schemaname <> 'public' or tablename like 'apm\_%' or tablename = 'service_health_checks')
+order by schemaname desc, tablename, policyname
+
+-- list_stray_grants [apm_api] --
+-- Rights that RLS does not cover, or that nobody of low trust may have at all: partitions, engine state, TRUNCATE.
+select n.nspname::text as schema_name, c.relname::text as table_name,
+    case g.grantee when 0 then 'public' else pg_get_userbyid(g.grantee)::text end as grantee,
+    g.privilege_type::text as privilege
+from pg_class as c
+join pg_namespace as n on n.oid = c.relnamespace
+cross join lateral aclexplode(c.relacl) as g
+where c.relkind in ('r', 'p', 'v', 'm', 'S')
+    and (
+        (n.nspname in ('apm_private', 'apm_partitions'))
+        or (n.nspname = 'public' and (c.relname like 'apm\_%' or c.relname = 'service_health_checks')
+            and g.privilege_type in ('TRUNCATE', 'REFERENCES', 'TRIGGER', 'MAINTAIN'))
+    )
+    and (g.grantee = 0 or pg_get_userbyid(g.grantee) in ('anon', 'authenticated'))
+order by 1, 2, 3, 4
+
+-- list_privileges [apm_api] --
+-- Every right of anon, authenticated and PUBLIC on what is ours, and whether it is one that nobody of them may have.
+select n.nspname::text as schema_name, c.relname::text as table_name,
+    case g.grantee when 0 then 'public' else pg_get_userbyid(g.grantee)::text end as grantee,
+    g.privilege_type::text as privilege,
+    n.nspname <> 'public' or g.privilege_type in ('TRUNCATE', 'REFERENCES', 'TRIGGER', 'MAINTAIN') as is_stray
+from pg_class as c
+join pg_namespace as n on n.oid = c.relnamespace
+cross join lateral aclexplode(c.relacl) as g
+where c.relkind in ('r', 'p', 'v', 'm', 'S')
+    and (
+        n.nspname in ('apm_private', 'apm_partitions')
+        or (n.nspname = 'public' and (c.relname like 'apm\_%' or c.relname = 'service_health_checks'))
+    )
+    and (g.grantee = 0 or pg_get_userbyid(g.grantee) in ('anon', 'authenticated'))
+order by 5 desc, 1, 2, 3, 4
+
+-- list_indexes [apm_api] --
+-- Indexes of ours: whether they are valid and how often they were used since the statistics began.
+select s.schemaname::text as schema_name, s.relname::text as table_name, s.indexrelname::text as index_name,
+    i.indisvalid as is_valid, i.indisunique as is_unique, s.idx_scan as scans, pg_relation_size(s.indexrelid) as bytes,
+    c.relispartition as is_partition
+from pg_stat_all_indexes as s
+join pg_index as i on i.indexrelid = s.indexrelid
+join pg_class as c on c.oid = s.indexrelid
+where s.schemaname in ('public', 'apm_private', 'apm_partitions')
+    and (s.schemaname <> 'public' or s.relname like 'apm\_%' or s.relname = 'service_health_checks')
+order by s.schemaname desc, s.relname, s.indexrelname
+
+-- list_unindexed_reads [apm_api] --
+-- Tables that are large and were never read by an index.
+select s.schemaname::text as schema_name, s.relname::text as table_name, s.n_live_tup as live_rows, s.seq_scan, s.idx_scan
+from pg_stat_all_tables as s
+where s.schemaname in ('public', 'apm_private', 'apm_partitions')
+    and (s.schemaname <> 'public' or s.relname like 'apm\_%' or s.relname = 'service_health_checks')
+    and s.n_live_tup > 10000 and s.seq_scan > 10 and coalesce(s.idx_scan, 0) = 0
+order by s.n_live_tup desc
+
+-- list_functions [apm_api] --
+-- The product's functions in public: where they look names up, and whether PUBLIC may call them.
+select p.proname::text as function_name, p.prosecdef as is_definer,
+    coalesce(array_to_string(p.proconfig, ', '), '') as settings,
+    has_function_privilege('public', p.oid, 'execute') as is_public
+from pg_proc as p
+where p.pronamespace = 'public'::regnamespace
+    and (p.proname like 'apm\_%' or p.proname in (
+        'is_wedding_day', 'wedding_window_at', 'create_incident_from_alert', 'aggregate_metrics'
+    ))
+order by p.proname
+
+-- read_connections [apm_api] --
+-- How many connections there are, and who keeps a transaction open without working.
+select
+    count(*) filter (where backend_type = 'client backend') as used,
+    current_setting('max_connections')::int as allowed,
+    count(*) filter (where state = 'active') as active,
+    count(*) filter (where state like 'idle in transaction%' and now() - state_change > interval '30 seconds') as idle_in_transaction
+from pg_stat_activity
+where datname = current_database() or datname is null
+
+-- read_oldest_transaction [apm_api] --
+-- Seconds since the oldest transaction of this database began; it keeps dead rows from being cleared away.
+select coalesce(extract(epoch from now() - min(xact_start)), 0)::float8 as seconds
+from pg_stat_activity
+where xact_start is not null and pid <> pg_backend_pid() and datname = current_database()
+    and backend_type = 'client backend'
+
+-- read_cache_hits [apm_api] --
+-- Of the blocks that were asked for, how many PostgreSQL had in memory.
+select blks_hit as hits, blks_read as reads, stats_reset
+from pg_stat_database
+where datname = current_database()
+
+-- read_transaction_age [apm_api] --
+-- How far the oldest unfrozen transaction lies back; at two thousand million PostgreSQL stops writing.
+select age(datfrozenxid)::bigint as age
+from pg_database
+where datname = current_database()
+
+-- list_dead_rows [apm_api] --
+-- Tables in which a fifth of the rows or more is dead.
+select schemaname::text as schema_name, relname::text as table_name, n_live_tup as live_rows, n_dead_tup as dead_rows,
+    last_autovacuum
+from pg_stat_all_tables
+where schemaname in ('public', 'apm_private', 'apm_partitions') and n_dead_tup > 10000
+    and n_dead_tup > 0.2 * (n_live_tup + n_dead_tup)
+order by n_dead_tup desc
+
+-- list_settings [apm_api] --
+-- The settings on which "an acknowledged sample survives a power cut" rests.
+select name::text, setting::text
+from pg_settings
+where name in ('fsync', 'full_page_writes', 'synchronous_commit', 'data_checksums')
+order by name
+
+-- list_extensions [apm_api] --
+-- What is installed, and whether a newer version lies beside it.
+select e.extname::text as name, e.extversion::text as version, a.default_version::text as available,
+    n.nspname::text as schema_name
+from pg_extension as e
+join pg_namespace as n on n.oid = e.extnamespace
+left join pg_available_extensions as a on a.name = e.extname
+order by e.extname
+
+-- read_slots [apm_api] --
+-- Replication slots that nobody reads keep the WAL and fill the disk.
+select slot_name::text, active, coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0)::bigint as kept_bytes
+from pg_replication_slots
+order by kept_bytes desc
+
+-- read_partitions [apm_api] --
+-- Whether there is room for tomorrow, and whether anything fell beside the partitions.
+select
+    to_regclass('apm_partitions.apm_metrics_' || to_char(now() at time zone 'UTC', 'YYYYMMDD')) is not null as has_today,
+    to_regclass('apm_partitions.apm_metrics_' || to_char(now() at time zone 'UTC' + interval '1 day', 'YYYYMMDD')) is not null as has_tomorrow,
+    pg_relation_size('apm_partitions.apm_metrics_default') + pg_relation_size('apm_partitions.apm_metric_aggregations_default') as bytes_beside
+
+-- list_storage [apm_api] --
+-- What each table takes with its partitions, indexes and TOAST.
+select
+    r.relname::text as table_name,
+    count(*) - 1 as partitions,
+    sum(pg_relation_size(t.relid))::bigint as table_bytes,
+    sum(pg_indexes_size(t.relid))::bigint as index_bytes,
+    sum(pg_total_relation_size(t.relid))::bigint as total_bytes
+from pg_class as r
+join pg_namespace as n on n.oid = r.relnamespace
+cross join lateral (
+    select p.relid from pg_partition_tree(r.oid) as p where r.relkind = 'p'
+    union all
+    select r.oid where r.relkind = 'r'
+) as t
+where r.relkind in ('r', 'p') and not r.relispartition
+    and (n.nspname = 'apm_private' or (n.nspname = 'public' and (r.relname like 'apm\_%' or r.relname = 'service_health_checks')))
+group by r.oid, r.relname
+order by sum(pg_total_relation_size(t.relid)) desc, r.relname
+
+-- list_jobs [apm_api] --
+-- What the engine's jobs did last.
+select job, started_at, finished_at, duration_ms, outcome, detail, failures_in_row,
+    extract(epoch from now() - started_at)::float8 as seconds_ago
+from apm_private.read_job_runs()
+
+-- find_fullest_member [apm_engine] --
+-- A member who may write, of the organization with the most samples today: in his name the command measures.
+select m.user_id, m.organization_id, o.name
+from (
+    select p.user_id, p.organization_id, p.role::text as role from public.user_profiles as p
+    union all
+    select a.user_id, a.organization_id, a.role from public.apm_memberships as a
+) as m
+join apm_private.host_organizations(null) as o on o.organization_id = m.organization_id
+left join lateral (
+    select sum(s.sample_count) as samples
+    from public.apm_rollups_between(now() - interval '1 day', now(), interval '1 hour') as s
+    where s.organization_id = m.organization_id
+) as r on true
+where upper(m.role) in ('OWNER', 'ADMIN')
+order by r.samples desc nulls last, m.organization_id, m.user_id
+limit 1
+
+-- list_wedding_blocks --
+-- The first typical query, word for word.
+select * from apm_metrics where organization_id = %(organization_id)s::uuid and (wedding_context->>'is_wedding_day')::boolean = true
+
+-- list_open_incidents --
+-- The second.
+select * from apm_incidents where organization_id = %(organization_id)s::uuid and status in ('open','acknowledged') order by priority desc, detected_at desc
+
+-- list_recent_rollups --
+-- The third.
+select * from apm_metric_aggregations where organization_id = %(organization_id)s::uuid and time_bucket >= now() - interval '24 hours' order by time_bucket desc
+
+-- count_foreign_rows --
+-- Rows of other organizations that the member can see; there may be none.
+select
+    (select count(*) from public.apm_series where organization_id <> all (public.apm_current_organization_ids())) as series,
+    (select count(*) from public.apm_alerts where organization_id <> all (public.apm_current_organization_ids())) as rules,
+    (select count(*) from public.apm_weddings where organization_id <> all (public.apm_current_organization_ids())) as weddings,
+    (select count(*) from public.apm_metrics where organization_id <> all (public.apm_current_organization_ids())) as blocks
+
+-- try_wedding --
+-- A wedding in the far future, for the questions below; never committed.
+insert into public.apm_weddings (organization_id, couple_initials, wedding_date, time_zone)
+values (%(organization_id)s::uuid, 'T & T', %(wedding_date)s::date, 'Pacific/Auckland')
+returning id
+
+-- ask_wedding_day --
+-- The day itself, the day before, and an instant in the ceremony and one after the tear-down.
+select
+    public.is_wedding_day(%(organization_id)s::uuid, %(wedding_date)s::date) as on_the_day,
+    public.is_wedding_day(%(organization_id)s::uuid, %(wedding_date)s::date - 1) as on_the_day_before,
+    public.is_wedding_day(gen_random_uuid(), %(wedding_date)s::date) as of_nobody,
+    (
+        select w.phase
+        from public.wedding_window_at(
+            %(organization_id)s::uuid, (%(wedding_date)s::date + time '14:00') at time zone 'Pacific/Auckland'
+        ) as w
+        where w.wedding_id = %(wedding_id)s::uuid
+    ) as phase_at_two,
+    (
+        select count(*)
+        from public.wedding_window_at(
+            %(organization_id)s::uuid, (%(wedding_date)s::date + 1 + time '03:00') at time zone 'Pacific/Auckland'
+        ) as w
+        where w.wedding_id = %(wedding_id)s::uuid
+    ) as windows_after_the_end

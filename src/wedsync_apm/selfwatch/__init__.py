@@ -1,0 +1,1 @@
+"""The platform watches itself: host, processes and PostgreSQL, sent through the public HTTP API."""
