@@ -1,1 +1,1 @@
-"""The HTTP API: one module per resource."""
+"""The HTTP front door for programs: JSON under /api/v1, and what the process says of itself."""

@@ -17,16 +17,16 @@ Row = dict[str, Any]
 class Noun:
     """A table that people list, read, make, change and delete, each by a statement of its room.
 
-    `list` takes organization_ids, before_at, before_id and limit; `find` and `delete` an id;
-    `create` organization_id, created_by and the values, `update` an id and the values that change,
+    The list takes organization_ids, before_at, before_id and limit; reading and deleting an id;
+    making organization_id, created_by and the values, changing an id and the values that change,
     both as one JSON object.
     """
 
-    list: str
-    find: str
-    create: str
-    update: str
-    delete: str
+    list_sql: str
+    find_sql: str
+    create_sql: str
+    update_sql: str
+    delete_sql: str
 
     async def list_rows(
         self,
@@ -40,7 +40,7 @@ class Noun:
         """The rows after `before`, newest first."""
         before_at, before_id = before or (None, None)
         cursor = await cx.execute(
-            self.list,
+            self.list_sql,
             {
                 "organization_ids": [*organization_ids],
                 "before_at": before_at,
@@ -53,14 +53,14 @@ class Noun:
 
     async def find_row(self, cx: Connection, row_id: UUID) -> Row | None:
         """The row, if the caller can see it."""
-        return await (await cx.execute(self.find, {"id": row_id})).fetchone()
+        return await (await cx.execute(self.find_sql, {"id": row_id})).fetchone()
 
     async def create_row(
         self, cx: Connection, *, organization_id: UUID, created_by: UUID, values: Mapping[str, Any]
     ) -> Row:
         """A new row. Raises what the database refuses."""
         cursor = await cx.execute(
-            self.create,
+            self.create_sql,
             {
                 "organization_id": organization_id,
                 "created_by": created_by,
@@ -75,9 +75,9 @@ class Noun:
         self, cx: Connection, row_id: UUID, values: Mapping[str, Any]
     ) -> Row | None:
         """The changed row; None where the caller may not change it, or there is none."""
-        cursor = await cx.execute(self.update, {"id": row_id, "values": Jsonb(dict(values))})
+        cursor = await cx.execute(self.update_sql, {"id": row_id, "values": Jsonb(dict(values))})
         return await cursor.fetchone()
 
     async def delete_row(self, cx: Connection, row_id: UUID) -> bool:
         """Whether it is gone by this; False where the caller may not, or there is none."""
-        return (await cx.execute(self.delete, {"id": row_id})).rowcount == 1
+        return (await cx.execute(self.delete_sql, {"id": row_id})).rowcount == 1

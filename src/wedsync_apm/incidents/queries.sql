@@ -86,3 +86,7 @@ returning *
 select exists (
     select from public.wedding_window_at(%(organization_id)s::uuid, %(at)s::timestamptz)
 ) as is_wedding_day
+
+-- escalate_incident --
+-- The next step of its ladder is due now; refuses where none is being climbed.
+select public.apm_escalate_incident(%(incident_id)s::uuid)

@@ -146,6 +146,12 @@ async def act(cx: Connection, incident_id: UUID, action: Action, note: str = "")
     return _incident(row)
 
 
+async def escalate(cx: Connection, incident_id: UUID) -> None:
+    """Makes the ladder's next step due now. Raises NotFound, Forbidden for a viewer, Conflict
+    where no ladder is being climbed."""
+    await cx.execute(Q.escalate_incident, {"incident_id": incident_id})
+
+
 async def promise_update(
     cx: Connection, incident_id: UUID, next_update_at: datetime | None
 ) -> Incident:

@@ -1,0 +1,255 @@
+"""Samples out: the newest values, ranges in steps, the catalogue, and what an organization uses."""
+
+import csv
+import io
+import re
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+import msgspec
+from litestar import Response, get
+from litestar.params import FromQuery, QueryParameter
+
+from wedsync_apm.api.durations import read_duration
+from wedsync_apm.api.requests import (
+    DEFAULT_LIMIT,
+    ApiRequest,
+    Limit,
+    Organization,
+    Page,
+    one_organization,
+)
+from wedsync_apm.clock import utcnow
+from wedsync_apm.errors import FieldError, NotValid
+from wedsync_apm.metrics import store
+from wedsync_apm.metrics.ranges import Aggregation
+
+Metric = Annotated[str, QueryParameter(description="`service.metric`", max_length=2049)]
+DEFAULT_RANGE: Final = timedelta(hours=1)
+
+
+class Series(msgspec.Struct):
+    """One line: points are Unix seconds and the value."""
+
+    metric: str
+    tags: dict[str, Any]
+    unit: str | None
+    points: list[tuple[float, float | None]]
+
+
+class RangeResult(msgspec.Struct):
+    """`resolution` is `raw` or the width of the rollups read; `step_seconds` the step used."""
+
+    series: list[Series]
+    resolution: str
+    step_seconds: float
+
+
+class LatestResult(msgspec.Struct):
+    """The newest sample of each series."""
+
+    series: list[Series]
+
+
+class CatalogueEntry(msgspec.Struct):
+    """A metric that samples came for."""
+
+    service_name: str
+    metric_name: str
+    metric_type: str
+    unit: str | None
+    series_count: int
+    newest_series_at: datetime
+
+
+class Usage(msgspec.Struct):
+    """What an organization keeps, and what its samples of the last day take."""
+
+    organization_id: UUID
+    series: int
+    samples_last_day: int
+    bytes_last_day: int
+
+
+class RefusedSamples(msgspec.Struct):
+    """Samples of one day that were not taken for one reason."""
+
+    day: date
+    source: str
+    reason: str
+    refused_count: int
+    example: str | None
+    last_at: datetime
+
+
+def read_time(name: str, text: str | None) -> datetime | None:
+    """An instant as RFC 3339 with its offset, or as Unix seconds. Raises NotValid."""
+    if text is None:
+        return None
+    with suppress(ValueError):
+        seconds = float(text)
+        if 0 <= seconds < 2**36:
+            return datetime.fromtimestamp(seconds, UTC)
+    with suppress(ValueError):
+        # A `+` in a query string arrives as a blank.
+        at = datetime.fromisoformat(re.sub(r" (\d\d:?\d\d)$", r"+\1", text))
+        if at.tzinfo is not None:
+            return at
+    reason = "must be RFC 3339 with its offset, like 2026-06-06T14:00:00Z, or Unix seconds"
+    raise NotValid(errors=[FieldError(name, reason)])
+
+
+def tags_in(request: ApiRequest) -> dict[str, str]:
+    """The tags that a query asks for: `tag.region=eu`."""
+    return {
+        name.removeprefix("tag."): value
+        for name, value in request.query_params.items()
+        if name.startswith("tag.")
+    }
+
+
+def wants_csv(request: ApiRequest) -> bool:
+    """Whether the caller prefers a table."""
+    return request.headers.get("accept", "").partition(",")[0].strip().startswith("text/csv")
+
+
+def csv_of(series: list[Series]) -> Response[str]:
+    """One row a point."""
+    out = io.StringIO()
+    table = csv.writer(out)
+    table.writerow(["metric", "tags", "unit", "time", "value"])
+    for one in series:
+        tags = ",".join(f"{key}={value}" for key, value in sorted(one.tags.items()))
+        for at, value in one.points:
+            time = datetime.fromtimestamp(at, UTC).isoformat()
+            table.writerow([*map(_cell, (one.metric, tags, one.unit or "")), time, value])
+    return Response(out.getvalue(), media_type="text/csv")
+
+
+def _cell(text: str) -> str:
+    # A spreadsheet would run what begins like a formula.
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
+@get("/api/v1/query", tags=["samples"])
+async def query_latest(
+    request: ApiRequest,
+    metric: Metric,
+    at: FromQuery[str | None] = None,
+    organization_id: Organization = None,
+) -> Response[LatestResult] | Response[str]:
+    """Read the newest sample of each series of a metric, up to an hour old. `tag.k=v` narrows
+    it."""
+    async with request.tenant() as cx:
+        owner = await one_organization(cx, organization_id)
+        found = await store.query_latest(
+            cx, owner, metric, read_time("at", at) or utcnow(), tags=tags_in(request)
+        )
+    series = [
+        Series(one.series.metric, dict(one.series.tags), one.series.unit, [(one.unix_s, one.value)])
+        for one in found
+    ]
+    return csv_of(series) if wants_csv(request) else Response(LatestResult(series))
+
+
+@get("/api/v1/query_range", tags=["samples"])
+async def query_range(
+    request: ApiRequest,
+    *,
+    metric: Metric,
+    start: FromQuery[str | None] = None,
+    end: FromQuery[str | None] = None,
+    step: FromQuery[str | None] = None,
+    agg: FromQuery[Aggregation] = Aggregation.AVG,
+    group_by: FromQuery[str | None] = None,
+    organization_id: Organization = None,
+) -> Response[RangeResult] | Response[str]:
+    """Read a metric over a range in steps; the last hour where no range is given. `tag.k=v`
+    narrows it, `group_by=a,b` draws one line for each combination of these tags."""
+    until = read_time("end", end) or utcnow()
+    since = read_time("start", start) or until - DEFAULT_RANGE
+    wide = None
+    if step is not None:
+        seconds = float(step) if step.replace(".", "", 1).isdecimal() else step
+        wide = read_duration("step", seconds)
+    names = None
+    if group_by is not None:
+        names = [name.strip() for name in group_by.split(",") if name.strip()]
+    async with request.tenant() as cx:
+        answer = await store.query_range(
+            cx,
+            await one_organization(cx, organization_id),
+            metric,
+            since,
+            until,
+            step=wide,
+            aggregation=agg,
+            tags=tags_in(request),
+            group_by=names,
+        )
+    series = [
+        Series(one.metric, dict(one.tags), one.unit, list(one.points)) for one in answer.series
+    ]
+    if wants_csv(request):
+        return csv_of(series)
+    return Response(RangeResult(series, answer.resolution, answer.step_seconds))
+
+
+@get("/api/v1/metrics", tags=["samples"])
+async def list_metrics(
+    request: ApiRequest,
+    *,
+    search: FromQuery[str | None] = None,
+    organization_id: Organization = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: FromQuery[str | None] = None,
+) -> Page[CatalogueEntry]:
+    """List the metrics that samples came for, by service and name."""
+    service, _, metric = (cursor or "\n").partition("\n")
+    async with request.tenant() as cx:
+        rows = await store.list_metrics(
+            cx,
+            await one_organization(cx, organization_id),
+            after=(service, metric),
+            search=search,
+            limit=limit + 1,
+        )
+    shown = [msgspec.convert(row, CatalogueEntry, from_attributes=True) for row in rows[:limit]]
+    more = f"{shown[-1].service_name}\n{shown[-1].metric_name}" if len(rows) > limit else None
+    return Page(shown, more)
+
+
+@get("/api/v1/usage", tags=["platform"])
+async def read_usage(request: ApiRequest, organization_id: Organization = None) -> Usage:
+    """Read how many series an organization has, and what its samples of the last day take."""
+    now = utcnow()
+    async with request.tenant() as cx:
+        owner = await one_organization(cx, organization_id)
+        usage = await store.measure_usage(cx, owner, now - timedelta(days=1), now)
+    return Usage(owner, usage.series, usage.samples, usage.bytes)
+
+
+@get("/api/v1/usage/refusals", tags=["platform"])
+async def list_refusals(
+    request: ApiRequest,
+    since: FromQuery[date | None] = None,
+    organization_id: Organization = None,
+    limit: Limit = DEFAULT_LIMIT,
+) -> Page[RefusedSamples]:
+    """List the samples that were not taken, by day and reason; the last seven days unless told."""
+    earliest = since or utcnow().date() - timedelta(days=7)
+    async with request.tenant() as cx:
+        owner = await one_organization(cx, organization_id)
+        rows = await store.list_refusals(cx, owner, earliest, limit)
+    return Page([msgspec.convert(row, RefusedSamples, from_attributes=True) for row in rows])
+
+
+HANDLERS: Final = (
+    query_latest,
+    query_range,
+    list_metrics,
+    read_usage,
+    list_refusals,
+)

@@ -1,0 +1,20 @@
+"""What the handlers work with, put together by the composition root."""
+
+from dataclasses import dataclass
+
+from wedsync_apm.api.live import Hub
+from wedsync_apm.config import Settings
+from wedsync_apm.db.pool import Pool
+from wedsync_apm.organizations.identity import Authenticator
+from wedsync_apm.organizations.secrets import Keyring
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """One per process."""
+
+    settings: Settings
+    pool: Pool
+    authenticator: Authenticator
+    hub: Hub
+    keyring: Keyring

@@ -1,0 +1,1 @@
+"""Health checks at the front doors: every statement runs as the caller."""

@@ -1,0 +1,1 @@
+drop function public.apm_escalate_incident(uuid, timestamptz);
