@@ -413,22 +413,25 @@ async def test_a_sender_that_lost_its_lease_writes_nothing(
     contact = await world.contact(organization, Channel.WEBHOOK, day.url("/slow-head"))
     incident = await world.incident(organization)
     call = await world.call(organization, incident, contact, Channel.WEBHOOK)
-    async with outbox_of(database, owner="zombie") as zombie:
+    async with (
+        outbox_of(database, owner="zombie", call_seconds=1.0) as zombie,
+        outbox_of(database, owner="next", call_seconds=4.0) as following,
+    ):
         await zombie.run_once(AT)
         while not day.requests:
             await asyncio.sleep(0.01)
-        # Long after its lease another sender comes by; meanwhile the receiver is well again.
-        later = AT + timedelta(minutes=5)
-        async with outbox_of(database, owner="next") as following:
-            await following.run_once(later)
-            state = (await world.delivery(call))["state"]
-            assert state in ("leased", "sending")
-            await following.drain()
+        # Long after its lease another sender takes the call over, while the zombie still waits.
+        await following.run_once(AT + timedelta(minutes=5))
+        while len(day.requests) < 2:
+            await asyncio.sleep(0.01)
+        await zombie.drain()
+        # The zombie's time-out has come, and it has written nothing over its successor's.
         row = await world.delivery(call)
-        fence = row["fence"]
-    # The zombie's time-out came last, and changed nothing.
-    assert (await world.delivery(call))["fence"] == fence == 2
-    assert row["attempt"] == 2
+        assert (row["state"], row["lease_owner"], row["fence"]) == ("sending", "next", 2)
+        assert await world.attempts(call) == ["unknown", None]
+        await following.drain()
+    assert (await world.delivery(call))["state"] == "retry"
+    assert await world.attempts(call) == ["unknown", "unknown"]
 
 
 SENDER = """

@@ -211,11 +211,12 @@ async def outbox_of(
     mail_port: int | None = None,
     keyring: Keyring = KEYRING,
     owner: str = "sender",
+    call_seconds: float = 2.0,
     **options: Any,
 ) -> AsyncIterator[Sender]:
     """A sender that may reach this machine; everything it began is recorded at the end."""
     pool = await open_pool(database.engine, name="engine", min_size=1, max_size=6, wait=True)
-    client = EgressClient(EgressPolicy.parse(["127.0.0.1"]), total_seconds=2.0)
+    client = EgressClient(EgressPolicy.parse(["127.0.0.1"]), total_seconds=call_seconds)
     mail = None
     if mail_port is not None:
         mail = MailServer("127.0.0.1", mail_port, "if offered", "APM <apm@wedsync.example>")
