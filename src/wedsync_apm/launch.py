@@ -1,10 +1,10 @@
 """`up`: from a data folder to a product that answers, and back.
 
-1. One supervisor holds the data folder. 2. The embedded database starts, or the named one is used;
-schema and passwords are brought up to date. 3. The platform's own organization is furnished.
-4. `serve` and `work` start; while they do, the demo is prepared. 5. When the page answers, the
-address is told, self-watch begins and the demo's traffic flows. 6. Everything is watched until
-somebody asks to stop; then it ends in reverse.
+1. One supervisor holds the data folder. 2. The embedded database starts, or the named one is used.
+3. `serve` and `work` load their code while schema and passwords are brought up to date and the
+platform's own organization is furnished. 4. They begin, and the demo is prepared. 5. When the page
+answers, the address is told, self-watch begins and the demo's traffic flows. 6. Everything is
+watched until somebody asks to stop; then it ends in reverse.
 """
 
 import http.client
@@ -88,6 +88,7 @@ class _Run:
         self.postgres: EmbeddedPostgres | None = None
         self.selfwatch: SelfWatch | None = None
         self.is_ready = False
+        self.passwords: demo.Hashes | None = None
 
     @property
     def url(self) -> str:
@@ -96,16 +97,25 @@ class _Run:
 
     def start(self) -> None:
         """Everything up to the moment at which the page answers."""
+        if self.options.with_demo:
+            self.passwords = demo.start_hashing(self.settings.data_dir)
         self.start_database()
+        # Loading their code takes them as long as the schema takes us, on another processor.
+        processes = (
+            self.child("serve", ["serve"], "apm_api"),
+            self.child("work", ["work"], "apm_engine"),
+        )
+        for process in processes:
+            process.is_held = True
+            self.supervisor.start(process)
         bootstrap.prepare_database(self.settings)
         engine = role_conninfo(self.settings, "apm_engine")
         platform = bootstrap.prepare_platform(engine, self.settings.data_dir, self.url)
-        serve = self.child("serve", ["serve"], "apm_api")
-        self.supervisor.start(serve)
-        self.supervisor.start(self.child("work", ["work"], "apm_engine"))
+        for process in processes:
+            process.let_go()
         people: tuple[demo.DemoLogin, ...] = ()
         if self.options.with_demo:
-            people = demo.prepare(engine, self.settings.data_dir)
+            people = demo.prepare(engine, self.settings.data_dir, self.passwords)
         else:
             save_demo_people(self.settings.data_dir, ())
         self.supervisor.wait_until(
@@ -221,6 +231,8 @@ class _Run:
     def stop(self) -> None:
         """Everything, in reverse."""
         self.is_ready = False
+        if self.passwords is not None:
+            self.passwords.cancel()
         if self.selfwatch is not None:
             self.selfwatch.stop()
         self.supervisor.stop_all()

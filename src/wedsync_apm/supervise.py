@@ -61,6 +61,8 @@ class Child:
     arguments: Sequence[str]
     environment: Mapping[str, str]
     log_path: Path | None
+    is_held: bool = False
+    """Started, it loads its code and then waits until it is let go: see `await_go`."""
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     failures: int = 0
@@ -77,7 +79,7 @@ class Child:
         try:
             self.process = subprocess.Popen(  # noqa: S603 - our own program and arguments
                 [sys.executable, "-m", "wedsync_apm", *self.arguments],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT if output is not None else None,
                 env={**os.environ, **self.environment, SUPERVISOR: str(os.getpid())},
@@ -88,6 +90,14 @@ class Child:
                 os.close(output)
         self.started_at = time.monotonic()
         self.restart_at = None
+        if not self.is_held:
+            self.let_go()
+
+    def let_go(self) -> None:
+        """What it needs is there; from now on it starts without waiting."""
+        self.is_held = False
+        if self.process is not None and self.process.stdin is not None:
+            self.process.stdin.close()
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Sends a signal, if it still runs."""
@@ -282,6 +292,12 @@ def only_one(data_dir: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+def await_go() -> None:
+    """In a child: waits until the supervisor lets it go, or is gone."""
+    if os.environ.get(SUPERVISOR):
+        sys.stdin.buffer.read()
 
 
 def follow_supervisor() -> None:

@@ -33,6 +33,8 @@ def configure_logging(format: str = "text", level: int = logging.INFO) -> None:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level)
+    # Says every request that went well, in a line.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 def _extras(record: logging.LogRecord) -> dict[str, Any]:

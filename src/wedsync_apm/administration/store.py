@@ -98,17 +98,17 @@ def create_user(
     *,
     email: str,
     display_name: str,
-    password: str,
+    password_hash: str,
     user_id: UUID | None = None,
 ) -> Person:
-    """A new login. Raises Conflict if the address is taken."""
+    """A new login, its hash by `hash_new_password`. Raises Conflict if the address is taken."""
     row = cx.execute(
         Q.create_user,
         {
             "user_id": user_id,
             "email": check_email(email),
             "display_name": display_name,
-            "password_hash": hash_password(check_password_length(password)),
+            "password_hash": password_hash,
         },
     ).fetchone()
     if row is None:
@@ -130,14 +130,15 @@ def require_user(cx: AdminConnection, email: str) -> Person:
     return person
 
 
-def set_password(cx: AdminConnection, *, email: str, password: str) -> Person:
+def hash_new_password(password: str) -> str:
+    """The hash of a password that is long enough to be one; else NotValid."""
+    return hash_password(check_password_length(password))
+
+
+def set_password(cx: AdminConnection, *, email: str, password_hash: str) -> Person:
     """Sets it and ends all sessions. Raises NotFound."""
     row = cx.execute(
-        Q.set_password,
-        {
-            "email": check_email(email),
-            "password_hash": hash_password(check_password_length(password)),
-        },
+        Q.set_password, {"email": check_email(email), "password_hash": password_hash}
     ).fetchone()
     if row is None:
         raise NotFound(f"There is no user {email}.")

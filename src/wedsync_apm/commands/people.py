@@ -102,7 +102,12 @@ def create_user(
         chosen, is_shown = None, False
         if person is None:
             chosen, is_shown = _password(password)
-            person = store.create_user(cx, email=email, display_name=name or email, password=chosen)
+            person = store.create_user(
+                cx,
+                email=email,
+                display_name=name or email,
+                password_hash=store.hash_new_password(chosen),
+            )
         elif organization is None or password is not None:
             raise NotValid(
                 errors=[FieldError("email", f"{email} exists; `user password` sets a password")]
@@ -130,7 +135,7 @@ def set_password(
     """Set a new password; ends all sessions of the person."""
     chosen, is_shown = _password(password)
     with administration(data_dir, database_url) as cx:
-        person = store.set_password(cx, email=email, password=chosen)
+        person = store.set_password(cx, email=email, password_hash=store.hash_new_password(chosen))
     _show_person(person.id, person.email, chosen if is_shown else None, as_json)
 
 
@@ -167,7 +172,12 @@ def create_operator(
         chosen, is_shown = None, False
         if person is None:
             chosen, is_shown = _password(password)
-            person = store.create_user(cx, email=email, display_name=name or email, password=chosen)
+            person = store.create_user(
+                cx,
+                email=email,
+                display_name=name or email,
+                password_hash=store.hash_new_password(chosen),
+            )
         elif password is not None:
             raise NotValid(
                 errors=[FieldError("email", f"{email} exists; `user password` sets a password")]

@@ -29,7 +29,7 @@ from wedsync_apm.runtime import Runtime, read_runtime, remove_runtime, write_run
 from wedsync_apm.simulate import demo
 from wedsync_apm.simulate.scenario import Scenario
 from wedsync_apm.simulate.traffic import Traffic, open_senders
-from wedsync_apm.supervise import SUPERVISOR, follow_supervisor
+from wedsync_apm.supervise import SUPERVISOR, await_go, follow_supervisor
 from wedsync_apm.telemetry import configure_logging, get_logger
 
 log = get_logger(__name__)
@@ -110,6 +110,7 @@ def serve_pages(
     configure_logging(settings.log_format)
     from wedsync_apm.app import serve  # noqa: PLC0415 - costs a second that no other command needs
 
+    await_go()
     if os.environ.get(SUPERVISOR):
         serve(settings)
         return
@@ -143,6 +144,7 @@ def run_engine_only(*, data_dir: DataDir = None, database_url: DatabaseUrl = Non
         _refuse_missing_secrets(settings)
     from wedsync_apm.engine.run import run_engine  # noqa: PLC0415 - as above
 
+    await_go()
     asyncio.run(run_engine(settings))
 
 
@@ -196,8 +198,9 @@ def simulate(
             extra={"action": "simulate_plan", "time_zone": today.venue.time_zone},
         )
 
-    with reached(settings):
-        demo.prepare(engine, settings.data_dir)
+    if not os.environ.get(SUPERVISOR):  # which has just done it
+        with reached(settings):
+            demo.prepare(engine, settings.data_dir)
     Traffic(
         senders=open_senders(
             target,

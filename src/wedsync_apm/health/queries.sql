@@ -23,7 +23,7 @@ join pg_namespace as n on n.oid = c.relnamespace
 where c.relkind in ('r', 'p')
     and (
         n.nspname in ('apm_private', 'apm_partitions')
-        or (n.nspname = 'public' and (c.relname like 'apm\_%' or c.relname = 'service_health_checks'))
+        or (n.nspname = 'public' and (starts_with(c.relname, 'apm_') or c.relname = 'service_health_checks'))
     )
 order by c.relrowsecurity and c.relforcerowsecurity, n.nspname desc, c.relname
 
@@ -33,7 +33,7 @@ select schemaname::text as schema_name, tablename::text as table_name, policynam
     roles::text[] as roles
 from pg_policies
 where schemaname in ('public', 'apm_private', 'apm_partitions')
-    and (schemaname <> 'public' or tablename like 'apm\_%' or tablename = 'service_health_checks')
+    and (schemaname <> 'public' or starts_with(tablename, 'apm_') or tablename = 'service_health_checks')
 order by schemaname desc, tablename, policyname
 
 -- list_stray_grants [apm_api] --
@@ -47,7 +47,7 @@ cross join lateral aclexplode(c.relacl) as g
 where c.relkind in ('r', 'p', 'v', 'm', 'S')
     and (
         (n.nspname in ('apm_private', 'apm_partitions'))
-        or (n.nspname = 'public' and (c.relname like 'apm\_%' or c.relname = 'service_health_checks')
+        or (n.nspname = 'public' and (starts_with(c.relname, 'apm_') or c.relname = 'service_health_checks')
             and g.privilege_type in ('TRUNCATE', 'REFERENCES', 'TRIGGER', 'MAINTAIN'))
     )
     and (g.grantee = 0 or pg_get_userbyid(g.grantee) in ('anon', 'authenticated'))
@@ -65,7 +65,7 @@ cross join lateral aclexplode(c.relacl) as g
 where c.relkind in ('r', 'p', 'v', 'm', 'S')
     and (
         n.nspname in ('apm_private', 'apm_partitions')
-        or (n.nspname = 'public' and (c.relname like 'apm\_%' or c.relname = 'service_health_checks'))
+        or (n.nspname = 'public' and (starts_with(c.relname, 'apm_') or c.relname = 'service_health_checks'))
     )
     and (g.grantee = 0 or pg_get_userbyid(g.grantee) in ('anon', 'authenticated'))
 order by 5 desc, 1, 2, 3, 4
@@ -79,7 +79,7 @@ from pg_stat_all_indexes as s
 join pg_index as i on i.indexrelid = s.indexrelid
 join pg_class as c on c.oid = s.indexrelid
 where s.schemaname in ('public', 'apm_private', 'apm_partitions')
-    and (s.schemaname <> 'public' or s.relname like 'apm\_%' or s.relname = 'service_health_checks')
+    and (s.schemaname <> 'public' or starts_with(s.relname, 'apm_') or s.relname = 'service_health_checks')
 order by s.schemaname desc, s.relname, s.indexrelname
 
 -- list_unindexed_reads [apm_api] --
@@ -87,7 +87,7 @@ order by s.schemaname desc, s.relname, s.indexrelname
 select s.schemaname::text as schema_name, s.relname::text as table_name, s.n_live_tup as live_rows, s.seq_scan, s.idx_scan
 from pg_stat_all_tables as s
 where s.schemaname in ('public', 'apm_private', 'apm_partitions')
-    and (s.schemaname <> 'public' or s.relname like 'apm\_%' or s.relname = 'service_health_checks')
+    and (s.schemaname <> 'public' or starts_with(s.relname, 'apm_') or s.relname = 'service_health_checks')
     and s.n_live_tup > 10000 and s.seq_scan > 10 and coalesce(s.idx_scan, 0) = 0
 order by s.n_live_tup desc
 
@@ -98,7 +98,7 @@ select p.proname::text as function_name, p.prosecdef as is_definer,
     has_function_privilege('public', p.oid, 'execute') as is_public
 from pg_proc as p
 where p.pronamespace = 'public'::regnamespace
-    and (p.proname like 'apm\_%' or p.proname in (
+    and (starts_with(p.proname, 'apm_') or p.proname in (
         'is_wedding_day', 'wedding_window_at', 'create_incident_from_alert', 'aggregate_metrics'
     ))
 order by p.proname
@@ -109,7 +109,7 @@ select
     count(*) filter (where backend_type = 'client backend') as used,
     current_setting('max_connections')::int as allowed,
     count(*) filter (where state = 'active') as active,
-    count(*) filter (where state like 'idle in transaction%' and now() - state_change > interval '30 seconds') as idle_in_transaction
+    count(*) filter (where starts_with(state, 'idle in transaction') and now() - state_change > interval '30 seconds') as idle_in_transaction
 from pg_stat_activity
 where datname = current_database() or datname is null
 
@@ -166,9 +166,13 @@ order by kept_bytes desc
 -- read_partitions [apm_api] --
 -- Whether there is room for tomorrow, and whether anything fell beside the partitions.
 select
-    to_regclass('apm_partitions.apm_metrics_' || to_char(now() at time zone 'UTC', 'YYYYMMDD')) is not null as has_today,
-    to_regclass('apm_partitions.apm_metrics_' || to_char(now() at time zone 'UTC' + interval '1 day', 'YYYYMMDD')) is not null as has_tomorrow,
-    pg_relation_size('apm_partitions.apm_metrics_default') + pg_relation_size('apm_partitions.apm_metric_aggregations_default') as bytes_beside
+    count(*) filter (where c.relname = 'apm_metrics_' || to_char(now() at time zone 'UTC', 'YYYYMMDD')) = 1 as has_today,
+    count(*) filter (where c.relname = 'apm_metrics_' || to_char(now() at time zone 'UTC' + interval '1 day', 'YYYYMMDD')) = 1
+        as has_tomorrow,
+    coalesce(sum(pg_relation_size(c.oid)) filter (where right(c.relname, 8) = '_default'), 0)::bigint as bytes_beside
+from pg_class as c
+join pg_namespace as n on n.oid = c.relnamespace
+where n.nspname = 'apm_partitions' and c.relkind = 'r'
 
 -- list_storage [apm_api] --
 -- What each table takes with its partitions, indexes and TOAST.
@@ -186,7 +190,7 @@ cross join lateral (
     select r.oid where r.relkind = 'r'
 ) as t
 where r.relkind in ('r', 'p') and not r.relispartition
-    and (n.nspname = 'apm_private' or (n.nspname = 'public' and (r.relname like 'apm\_%' or r.relname = 'service_health_checks')))
+    and (n.nspname = 'apm_private' or (n.nspname = 'public' and (starts_with(r.relname, 'apm_') or r.relname = 'service_health_checks')))
 group by r.oid, r.relname
 order by sum(pg_total_relation_size(t.relid)) desc, r.relname
 

@@ -1,6 +1,7 @@
 """Furnishes the demo: organizations, people, rules, services, ladders, weddings and keys."""
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Final
 from wedsync_apm.administration import furnish, store
 from wedsync_apm.bootstrap import named_id, new_password
 from wedsync_apm.config import load_or_create_secret
-from wedsync_apm.organizations.demo import DemoPerson, save_demo_people
+from wedsync_apm.organizations.demo import DEMO_FILE, DemoPerson, save_demo_people
 from wedsync_apm.organizations.keys import make_key
+from wedsync_apm.organizations.passwords import hash_password
 from wedsync_apm.simulate.planner import Plan, next_saturdays, plan_on, plan_today
 from wedsync_apm.simulate.vendors import CLAIRE, OPERATORS, STAR, VENDORS, Person, Vendor
 from wedsync_apm.types import Channel, EscalationLevel, KeyScope, Role
@@ -28,19 +30,53 @@ class DemoLogin:
     password: str = field(repr=False)
 
 
-def prepare(conninfo: str, data_dir: Path) -> tuple[DemoLogin, ...]:
+class Hashes:
+    """Password hashes of the demo's people, computed beside other work: each takes a while."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="hash")
+        self._found = {
+            person.email: self._pool.submit(self._hash, person)
+            for person in (*(p for vendor in VENDORS for p in vendor.people), *OPERATORS)
+        }
+        self._pool.shutdown(wait=False)
+
+    def of(self, person: Person) -> str:
+        """The hash of the person's password, as soon as it is there."""
+        return self._found[person.email].result()
+
+    def cancel(self) -> None:
+        """No more are needed."""
+        for future in self._found.values():
+            future.cancel()
+
+    def _hash(self, person: Person) -> str:
+        return hash_password(password_of(self._data_dir, person))
+
+
+def start_hashing(data_dir: Path) -> Hashes | None:
+    """Begins at a first start; later the people are there already."""
+    return None if (data_dir / DEMO_FILE).exists() else Hashes(data_dir)
+
+
+def prepare(conninfo: str, data_dir: Path, hashes: Hashes | None = None) -> tuple[DemoLogin, ...]:
     """Brings the demo up to date and gives back its logins; what people changed stays changed."""
     logins = []
     with store.connect(conninfo, actor=ACTOR) as cx:
         for vendor in VENDORS:
             with cx.transaction():
                 _put_vendor(cx, vendor, data_dir)
-                logins += [_put_person(cx, person, data_dir, vendor) for person in vendor.people]
+                logins += [
+                    _put_person(cx, person, data_dir, vendor, hashes) for person in vendor.people
+                ]
                 _put_ladder(cx, vendor)
         with cx.transaction():
-            logins += [_put_person(cx, person, data_dir, None) for person in OPERATORS]
+            logins += [_put_person(cx, person, data_dir, None, hashes) for person in OPERATORS]
             store.add_member(cx, user_id=CLAIRE.id, organization_id=STAR.id, role=Role.MEMBER)
         plan_weddings(cx)
+    if hashes is not None:
+        hashes.cancel()
     save_demo_people(data_dir, tuple(_buttons()))
     return tuple(logins)
 
@@ -95,7 +131,11 @@ def _put_vendor(cx: store.AdminConnection, vendor: Vendor, data_dir: Path) -> No
 
 
 def _put_person(
-    cx: store.AdminConnection, person: Person, data_dir: Path, vendor: Vendor | None
+    cx: store.AdminConnection,
+    person: Person,
+    data_dir: Path,
+    vendor: Vendor | None,
+    hashes: Hashes | None,
 ) -> DemoLogin:
     password = password_of(data_dir, person)
     if store.find_user(cx, person.email) is None:
@@ -103,7 +143,7 @@ def _put_person(
             cx,
             email=person.email,
             display_name=person.name,
-            password=password,
+            password_hash=hashes.of(person) if hashes else hash_password(password),
             user_id=person.id,
         )
         if vendor is not None:
