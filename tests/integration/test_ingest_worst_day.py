@@ -38,7 +38,7 @@ def database_of(server: PostgresServer) -> Iterator[Database]:
         yield database
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def own_server() -> Iterator[PostgresServer]:
     """A server that may be killed, and writes to disk as in production."""
     with throw_away_server(options=DURABLE) as server:
@@ -47,6 +47,8 @@ def own_server() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def own_database(own_server: PostgresServer) -> Iterator[Database]:
+    if own_server.embedded.pid is None:  # a test before this one failed half-way
+        start_again(own_server)
     with database_of(own_server) as database:
         yield database
 
