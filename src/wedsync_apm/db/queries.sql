@@ -273,10 +273,12 @@ order by object
 -- Whether the processes may not yet read what was applied; without their roles there is nothing to do.
 select
     to_regrole('apm_api') is not null
-    and not exists (
-        select from pg_policy
-        where polrelid = to_regclass('apm_private.migrations') and polname = 'migrations_services_select'
-    ) as lacks
+    and (
+        select count(*)
+        from pg_policy
+        where polrelid in (to_regclass('apm_private.migrations'), to_regclass('apm_private.schema_fingerprints'))
+            and polname in ('migrations_services_select', 'schema_fingerprints_services_select')
+    ) < 2 as lacks
 
 -- list_migration_versions [apm_api] --
 -- For the ready page: which versions the database has.

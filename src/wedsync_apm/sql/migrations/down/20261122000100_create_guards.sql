@@ -13,12 +13,18 @@ drop schema apm_partitions;
 do $$
 declare
     role_name text;
+    book record;
 begin
-    -- What the runner gave to the processes for its own bookkeeping.
-    if to_regclass('apm_private.migrations') is not null then
-        drop policy if exists migrations_services_select on apm_private.migrations;
-        revoke all on apm_private.migrations from apm_api, apm_engine;
-    end if;
+    -- What the runner gave to the processes of its own books, the only tables left here.
+    for book in
+        select p.polname, p.polrelid::regclass as of_table
+        from pg_policy as p
+        join pg_class as c on c.oid = p.polrelid and c.relnamespace = 'apm_private'::regnamespace
+        where p.polname like '%\_services\_select'
+    loop
+        execute format('drop policy %I on %s', book.polname, book.of_table);
+    end loop;
+    revoke all on all tables in schema apm_private from apm_api, apm_writer, apm_engine, apm_definer;
     revoke all on schema public, apm_private from apm_api, apm_writer, apm_engine, apm_definer;
 
     -- Roles belong to the cluster: those that another database of it uses, or that are not ours to drop, stay.
