@@ -97,7 +97,8 @@ def quantile(values: Sequence[float], share: float) -> float:
     below = math.floor(position)
     above = min(below + 1, len(ordered) - 1)
     low, high = ordered[below], ordered[above]
-    return low if low == high else low + (high - low) * (position - below)
+    # Rounding must not carry it past its neighbours.
+    return min(max(low + (high - low) * (position - below), low), high)
 
 
 def rate(
