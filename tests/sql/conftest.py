@@ -5,14 +5,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from tests.support.people import settle_two_organizations
 from tests.support.postgres import Database, PostgresServer, throw_away_server
+from tests.support.supabase import supabase_server
 
 SYSTEM_15 = Path("/usr/lib/postgresql/15/bin")
-HOUSES = ("18-superuser", "18-owner", "15-superuser", "15-owner")
+HOUSES: Final = ("18-superuser", "18-owner", "15-superuser", "15-owner")
+SUPABASES: Final = ("18-supabase", "15-supabase")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,7 @@ class House:
 
     def superuser_of(self, database: Database) -> str:
         """Any database of this server as the cluster's superuser."""
-        return self.server.embedded.conninfo(dbname=database.name)
+        return make_conninfo(self.server.superuser, dbname=database.name)
 
 
 class Houses:
@@ -56,10 +60,16 @@ class Houses:
     def _server(self, name: str) -> PostgresServer:
         if name in self._servers:
             return self._servers[name]
+        if name == "18-supabase":
+            self._servers[name] = self._stack.enter_context(supabase_server())
+            return self._servers[name]
         if not SYSTEM_15.exists():
             if os.environ.get("CI"):
                 pytest.fail("PostgreSQL 15 is missing: apt-get install postgresql-15")
             pytest.skip("not measured: no PostgreSQL 15 on this machine")
+        if name == "15-supabase":
+            self._servers[name] = self._stack.enter_context(supabase_server(pg_bin=SYSTEM_15))
+            return self._servers[name]
         owner = "apm_owner" if name.endswith("-owner") else None
         self._servers[name] = self._stack.enter_context(
             throw_away_server(owner=owner, pg_bin=SYSTEM_15)
@@ -77,6 +87,12 @@ def houses(server: PostgresServer, plain_owner_server: PostgresServer) -> Iterat
 @pytest.fixture(params=HOUSES)
 def house(request: pytest.FixtureRequest, houses: Houses) -> House:
     """Each server in turn, with two organizations settled in a shared database."""
+    return houses.get(request.param)
+
+
+@pytest.fixture(params=HOUSES + SUPABASES)
+def any_house(request: pytest.FixtureRequest, houses: Houses) -> House:
+    """The same, and the servers shaped like Supabase, whose `database.api` goes through a pooler."""
     return houses.get(request.param)
 
 

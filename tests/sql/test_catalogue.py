@@ -37,8 +37,8 @@ FUNCTIONS = """
 
 
 @pytest.fixture
-def cx(house: House) -> Iterator[Connection]:
-    with connect(house.superuser) as cx:
+def cx(any_house: House) -> Iterator[Connection]:
+    with connect(any_house.superuser) as cx:
         yield cx
         cx.rollback()
 
@@ -115,7 +115,7 @@ def test_people_may_call_these_and_no_others(cx: Connection) -> None:
 
 
 def test_definer_functions_have_an_empty_search_path_and_belong_to_the_definer(
-    house: House, cx: Connection
+    any_house: House, cx: Connection
 ) -> None:
     definers = [row for row in rows(cx, FUNCTIONS) if row["prosecdef"]]
     assert len(definers) > 20

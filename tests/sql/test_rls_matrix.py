@@ -41,16 +41,16 @@ EVERY_TABLE = """
 
 
 @pytest.fixture
-def door(house: House) -> Iterator[Connection]:
+def door(any_house: House) -> Iterator[Connection]:
     """The API's own way in. service_role never comes through it."""
-    with connect(house.database.api) as cx:
+    with connect(any_house.database.api) as cx:
         yield cx
         cx.rollback()
 
 
 @pytest.fixture
-def superuser(house: House) -> Iterator[Connection]:
-    with connect(house.superuser) as cx:
+def superuser(any_house: House) -> Iterator[Connection]:
+    with connect(any_house.superuser) as cx:
         yield cx
         cx.rollback()
 
@@ -141,17 +141,17 @@ def test_partitions_and_engine_state_cannot_even_be_named(
                 cx.execute(sql.SQL("select 1 from {}").format(table_id(table)))
 
 
-def test_the_logins_reach_no_partition_and_no_table_of_each_other(house: House) -> None:
-    with connect(house.superuser) as cx:
+def test_the_logins_reach_no_partition_and_no_table_of_each_other(any_house: House) -> None:
+    with connect(any_house.superuser) as cx:
         partitions = [row["name"] for row in cx.execute(EVERY_TABLE) if row["is_partition"]]
-    for login in (house.database.api, house.database.writer, house.database.engine):
+    for login in (any_house.database.api, any_house.database.writer, any_house.database.engine):
         with connect(login) as cx:
             for partition in partitions:
                 with pytest.raises(psycopg.errors.InsufficientPrivilege):
                     cx.execute(sql.SQL("select 1 from {}").format(table_id(partition)))
                 cx.rollback()
     # The API owns nothing and reads nothing by itself; the writer only brings.
-    for login in (house.database.api, house.database.writer):
+    for login in (any_house.database.api, any_house.database.writer):
         with connect(login) as cx:
             for table in TENANT_TABLES:
                 with pytest.raises(psycopg.errors.InsufficientPrivilege):

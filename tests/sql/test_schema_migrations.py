@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tests.sql.conftest import House
 from tests.support.people import MEMBER_A, Person, acting_as, connect
@@ -207,8 +208,8 @@ def schema_of(house: House, conninfo: str, *tables: str) -> str:
 
 
 def superuser_of(house: House, conninfo: str) -> str:
-    name = str(psycopg.conninfo.conninfo_to_dict(conninfo)["dbname"])
-    return house.server.embedded.conninfo(dbname=name)
+    name = str(conninfo_to_dict(conninfo)["dbname"])
+    return make_conninfo(house.server.superuser, dbname=name)
 
 
 def fingerprints_of(conninfo: str) -> list[dict[str, object]]:
@@ -263,7 +264,7 @@ def assert_members_see_theirs(house: House, conninfo: str) -> None:
             " values (%s, '2030-06-04', 'booked', now())",
             (mine,),
         )
-        for person, role in ((MEMBER_A, "MEMBER"), (accountant, "VIEWER"), (stranger, None)):
+        for person, seen_as in ((MEMBER_A, "MEMBER"), (accountant, "VIEWER"), (stranger, None)):
             with acting_as(cx, person):
                 row = cx.execute(
                     "select apm_role_in(%(id)s) as role, (select count(*) from apm_dashboards) as seen,"
@@ -272,9 +273,9 @@ def assert_members_see_theirs(house: House, conninfo: str) -> None:
                     {"id": mine},
                 ).fetchone()
                 assert row == {
-                    "role": role,
-                    "seen": 1 if role else 0,
-                    "days": [True, False, False, False] if role else [None] * 4,
+                    "role": seen_as,
+                    "seen": 1 if seen_as else 0,
+                    "days": [True, False, False, False] if seen_as else [None] * 4,
                 }
         with acting_as(cx, MEMBER_A):
             windows = cx.execute(

@@ -50,15 +50,15 @@ OTHERS: Final = (ORGANIZATION_B, NO_ORGANIZATION, None)
 
 
 @pytest.fixture
-def superuser(house: House) -> Iterator[Connection]:
-    with connect(house.superuser) as cx:
+def superuser(any_house: House) -> Iterator[Connection]:
+    with connect(any_house.superuser) as cx:
         yield cx
         cx.rollback()
 
 
 @pytest.fixture
-def door(house: House) -> Iterator[Connection]:
-    with connect(house.database.api) as cx:
+def door(any_house: House) -> Iterator[Connection]:
+    with connect(any_house.database.api) as cx:
         yield cx
         cx.rollback()
 
