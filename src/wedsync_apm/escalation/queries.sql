@@ -201,9 +201,9 @@ from moved as m
 left join summed as s on s.organization_id = m.organization_id and s.incident_id = m.incident_id
 
 -- set_acting [apm_engine] --
--- What the timeline calls whoever acts in this transaction, and when.
+-- What the timeline calls whoever acts in this transaction, when, and why.
 select set_config('apm.actor', 'ladder', true), set_config('apm.at', %(at)s::timestamptz::text, true),
-    set_config('apm.note', 'somebody has it in hand now', true)
+    set_config('apm.note', %(note)s::text, true)
 
 -- resolve_answered_ladders [apm_engine] --
 -- Ends the platform's own incidents about incidents that are no longer waiting for anyone.

@@ -18,11 +18,12 @@ async def climb_due_steps(
 
     Wedding speed is asked for at every rung: a wedding that begins meanwhile quickens the rest.
     """
+    await cx.execute(Q.set_acting, {"at": at, "note": ""})
     rows = await cx.execute(Q.climb_due_steps, {"at": at, "limit": limit, "last_wait": last_wait})
     return [Climb(**row) for row in await rows.fetchall()]
 
 
 async def resolve_answered_ladders(cx: Connection, at: datetime) -> int:
     """Ends the platform's incidents about calls that somebody has answered; returns how many."""
-    await cx.execute(Q.set_acting, {"at": at})
+    await cx.execute(Q.set_acting, {"at": at, "note": "it waits for nobody any more"})
     return len(await (await cx.execute(Q.resolve_answered_ladders)).fetchall())
