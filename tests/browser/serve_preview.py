@@ -35,7 +35,9 @@ class Handler(BaseHTTPRequestHandler):
             body = msgspec.json.encode(preview.chart_data(query.get("metric", "")))
             self._answer(200, "application/json", body, {})
         elif url.path == "/api/v1/events":
-            self._answer(200, "text/event-stream", b"retry: 60000\n\nevent: ping\ndata: {}\n\n", {})
+            self._answer(
+                200, "text/event-stream", b"retry: 60000\n\nevent: hello\ndata: {}\n\n", {}
+            )
         else:
             self._answer(404, "application/json", json.dumps({"path": url.path}).encode(), {})
 

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from wedsync_apm.web import assets, say, words
 from wedsync_apm.web.icons import ICONS
 from wedsync_apm.web.views.shell import Bare, Shell
+from wedsync_apm.web.views.wedding import WeddingCard
 
 EXTRAS = (
     ("rules", "/rules"),
@@ -88,6 +89,13 @@ def _clock(context: Context, at: datetime, how: str = "", zone: str | None = Non
     return moment(at, say.when(at, shell.at, zone or shell.zone), how)
 
 
+def _venue(
+    at: datetime, wedding: WeddingCard, how: str = "", after: datetime | None = None
+) -> Markup:
+    first = after or wedding.phases[0].begins
+    return moment(at, say.venue_clock(at, first, wedding.zone), how)
+
+
 @pass_context
 def _ahead(context: Context, at: datetime, zone: str | None = None) -> str:
     shell = context["shell"]
@@ -119,6 +127,7 @@ def _environment() -> Environment:
         spark=spark,
         clock=_clock,
         ahead=_ahead,
+        venue=_venue,
         since=_since,
     )
     env.filters.update(cap=say.sentence)

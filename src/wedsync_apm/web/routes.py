@@ -30,6 +30,7 @@ HANDLERS: Final[tuple[ControllerRouterHandler, ...]] = (
     entry.choose_organization,
     entry.more,
     entry.static_file,
+    entry.nothing_here,
 )
 
 PAGE_BODY_BYTES: Final = 64 * 1024

@@ -28,6 +28,14 @@ def day(at: datetime, zone: str) -> str:
     return f"{local:%a} {local.day} {local:%B}"
 
 
+def venue_clock(at: datetime, first: datetime, zone: str) -> str:
+    """A time of a wedding that began on `first`: 14:00, and past midnight Sun 01:00."""
+    local = at.astimezone(ZoneInfo(zone))
+    if local.date() == first.astimezone(ZoneInfo(zone)).date():
+        return f"{local:%H:%M}"
+    return f"{local:%a %H:%M}"
+
+
 def when(at: datetime, now: datetime, zone: str) -> str:
     """A clock time, with its day where that is not today: 13:05, Tue 16 June 13:05."""
     if at.astimezone(ZoneInfo(zone)).date() == now.astimezone(ZoneInfo(zone)).date():

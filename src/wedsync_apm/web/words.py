@@ -28,7 +28,7 @@ WORDS: Final[Mapping[str, str]] = {
     "nav.open#one": "{n} open problem",
     "nav.open#other": "{n} open problems",
     "badge.platform": "Platform",
-    "badge.demo": "Simulated data",
+    "badge.demo": "Simulated",
     "live.as_of": "As of {time}",
     "live.gone": "No signal. This is how it was at {time}. Phone numbers below still work.",
     "organization.switch": "Switch business",

@@ -1,8 +1,10 @@
 """A metric as a chart: the grid with its gaps, the limits, the weddings, the sentence."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from statistics import median
 from typing import Final
 from urllib.parse import urlencode
@@ -124,9 +126,9 @@ def build_data(
 ) -> ChartData:
     """The JSON of a chart: one value a step, None where nothing was measured."""
     begin, end = window_of(chosen, now)
-    step = answer.step_seconds or chosen.step.total_seconds()
+    step = step_of(answer)
     first = begin.timestamp() // step
-    count = round((end.timestamp() - begin.timestamp()) / step)
+    count = math.ceil(end.timestamp() / step - first)
     x = tuple((first + index) * step for index in range(count))
     ranked = sorted(answer.series, key=lambda one: max(abs(v) for _, v in one.points), reverse=True)
     lines = tuple(
@@ -166,6 +168,19 @@ def build_data(
     )
 
 
+def step_of(answer: RangeAnswer) -> float:
+    """The steps of the drawing: those of the answer, or as wide as the samples really come.
+
+    A sender that reports once a minute leaves every other half minute empty: that is no gap.
+    """
+    paces = [
+        median(b[0] - a[0] for a, b in pairwise(one.points))
+        for one in answer.series
+        if len(one.points) > 2
+    ]
+    return max([answer.step_seconds, *paces])
+
+
 def unit_of(unit: str | None, aggregation: Aggregation) -> str:
     """The unit of the points: a rate and a count have units of their own."""
     if aggregation is Aggregation.COUNT:
@@ -186,9 +201,11 @@ def grid(
     """One value for each of `count` steps from number `first`; gaps are None."""
     values: list[Point] = [None] * count
     for at, value in points:
-        index = round(at / step - first)
+        index = int(at // step - first)
         if 0 <= index < count:
-            values[index] = value
+            before = values[index]
+            # Several in one step: the highest is drawn, so that a peak stays visible.
+            values[index] = value if before is None else max(before, value)
     return tuple(values)
 
 
@@ -210,8 +227,8 @@ def read_series(answer: RangeAnswer, *, chosen: Range, now: datetime) -> Reading
     recent = [one for one in answer.series if one.points[-1][0] >= newest - answer.step_seconds]
     top = max(recent, key=lambda one: one.points[-1][1])
     begin, end = window_of(chosen, now)
-    step = answer.step_seconds
-    count = round((end - begin).total_seconds() / step)
+    step = step_of(answer)
+    count = math.ceil((end - begin).total_seconds() / step)
     values = grid(top.points, begin.timestamp() // step, step, count)
     return Reading(
         now=top.points[-1][1],

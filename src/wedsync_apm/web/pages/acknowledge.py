@@ -5,11 +5,13 @@ from datetime import datetime
 from typing import Any, Literal
 
 from litestar import get, post
+from litestar.params import FromPath
 
 from wedsync_apm.clock import utcnow
 from wedsync_apm.db.pool import wrap_database_errors
 from wedsync_apm.incidents.model import read_vendor_text
 from wedsync_apm.web import say, store
+from wedsync_apm.web.build.incidents import first_name
 from wedsync_apm.web.headers import ACK_HEADERS
 from wedsync_apm.web.pages.frame import Html, PageRequest, answer, web_of
 from wedsync_apm.web.render import render
@@ -23,13 +25,13 @@ OVER = ("resolved", "closed")
 
 
 @get("/ack/{token:str}")
-async def acknowledge_page(request: PageRequest, token: str) -> Html:
+async def acknowledge_page(request: PageRequest, token: FromPath[str]) -> Html:
     """What it is about, and one large button."""
     return await _page(request, token)
 
 
 @post("/ack/{token:str}", status_code=200)
-async def acknowledge(request: PageRequest, token: str) -> Html:
+async def acknowledge(request: PageRequest, token: FromPath[str]) -> Html:
     """Takes the incident in hand, once. A second tap shows who has it."""
     web = web_of(request)
     with wrap_database_errors():
@@ -79,7 +81,7 @@ def build_ack(found: dict[str, Any] | None, at: datetime, zone: str, *, is_done:
         state, told = "resolved", words("ack.resolved", time=say.when(over, at, zone))
     elif status != "open" and found["acknowledged_at"]:
         since = say.when(found["acknowledged_at"], at, zone)
-        state, told = "used", words("ack.used", name=name, time=since)
+        state, told = "used", words("ack.used", name=first_name(name), time=since)
     elif found["is_expired"]:
         state, told = "old", words("ack.old")
     elif found["is_used"]:

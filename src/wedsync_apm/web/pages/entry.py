@@ -4,7 +4,9 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from litestar import Response, get, post
+import msgspec
+from litestar import Response, get, post, route
+from litestar.params import FromPath
 
 from wedsync_apm.clock import utcnow
 from wedsync_apm.db.pool import wrap_database_errors
@@ -13,7 +15,7 @@ from wedsync_apm.organizations import store as organizations
 from wedsync_apm.web import say
 from wedsync_apm.web.assets import PREFIX, load
 from wedsync_apm.web.headers import ASSET_HEADERS
-from wedsync_apm.web.pages.frame import Html, PageRequest, answer, see, visit, web_of
+from wedsync_apm.web.pages.frame import Html, PageRequest, answer, error_page, see, visit, web_of
 from wedsync_apm.web.render import render
 from wedsync_apm.web.session import (
     SESSION_COOKIE,
@@ -33,7 +35,7 @@ from wedsync_apm.web.words import say as words
 
 
 @get("/static/{name:str}")
-async def static_file(request: PageRequest, name: str) -> Response[bytes]:
+async def static_file(request: PageRequest, name: FromPath[str]) -> Response[bytes]:
     """One of our own files; its name changes with its content, so it never does."""
     asset = load().by_url.get(f"{PREFIX}{name}")
     if asset is None:
@@ -43,6 +45,22 @@ async def static_file(request: PageRequest, name: str) -> Response[bytes]:
     if "gzip" in request.headers.get("accept-encoding", ""):
         headers["content-encoding"], body = "gzip", asset.gzipped
     return Response(body, media_type=asset.media_type, headers=headers)
+
+
+@route("/{path:path}", http_method=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
+async def nothing_here(request: PageRequest) -> Html:
+    """Every other address: a page for people, a problem document for programs."""
+    if "text/html" in request.headers.get("accept", ""):
+        return error_page(request, NotFound())
+    problem = {
+        "type": "about:blank",
+        "title": NotFound.title,
+        "status": 404,
+        "detail": "There is nothing at this address.",
+    }
+    return Response(
+        msgspec.json.encode(problem), status_code=404, media_type="application/problem+json"
+    )
 
 
 @get("/sign-in")

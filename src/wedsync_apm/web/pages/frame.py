@@ -123,7 +123,7 @@ class Visit:
             open_incidents=self.live_incidents,
             is_engineer=self.is_engineer,
             is_operator=self.is_operator,
-            is_demo=bool(self.web.demo_people()),
+            is_demo=self.membership.vendor_type != PLATFORM_TYPE and bool(self.web.demo_people()),
             said=Said(said[0], words(said[1])) if said else None,
         )
 

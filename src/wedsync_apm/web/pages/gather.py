@@ -8,10 +8,10 @@ from uuid import UUID
 
 from wedsync_apm.checks.members.store import HEALTH_CHECKS
 from wedsync_apm.db.pool import Connection
+from wedsync_apm.db.queries import load_queries
 from wedsync_apm.metrics import store as metrics
 from wedsync_apm.metrics.ranges import Aggregation, RangeAnswer
 from wedsync_apm.metrics.store import Metric
-from wedsync_apm.notify.members.store import CONTACT_METHODS, DELIVERIES
 from wedsync_apm.rules.model import AlertRule
 from wedsync_apm.rules.patterns import full_name
 from wedsync_apm.web import store
@@ -36,6 +36,7 @@ from wedsync_apm.web.views.today import Service
 from wedsync_apm.web.views.wedding import WeddingCard
 from wedsync_apm.web.words import say as words
 
+MESSAGES = load_queries("wedsync_apm.notify.members")
 MOST_METRICS: Final = 500
 MOST_CHECKS: Final = 200
 MOST_MESSAGES: Final = 50
@@ -80,17 +81,19 @@ async def read_deliveries(
     organization_id: UUID,
     *,
     incident_id: UUID | None = None,
-    channel: str | None = None,
 ) -> list[dict[str, Any]]:
-    """The newest messages, of one incident or by one channel where it is named."""
-    rows = await DELIVERIES.list_rows(
-        cx,
-        organization_ids=[organization_id],
-        before=None,
-        limit=MOST_MESSAGES,
-        incident_id=incident_id,
+    """The newest messages, of one incident where it is named."""
+    found = await cx.execute(
+        MESSAGES.list_deliveries,
+        {
+            "organization_ids": [organization_id],
+            "before_at": None,
+            "before_id": None,
+            "limit": MOST_MESSAGES,
+            "incident_id": incident_id,
+        },
     )
-    return [row for row in rows if channel is None or str(row["channel"]) == channel]
+    return await found.fetchall()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +106,16 @@ class Contacts:
 
 async def read_contact_names(cx: Connection, organization_id: UUID, subject: UUID) -> Contacts:
     """The business's contacts; empty for those who may not see them."""
-    rows = await CONTACT_METHODS.list_rows(
-        cx, organization_ids=[organization_id], before=None, limit=MOST_CHECKS
+    found = await cx.execute(
+        MESSAGES.list_contact_methods,
+        {
+            "organization_ids": [organization_id],
+            "before_at": None,
+            "before_id": None,
+            "limit": MOST_CHECKS,
+        },
     )
+    rows = await found.fetchall()
     return Contacts(
         {row["id"]: row["name"] for row in rows},
         frozenset(row["id"] for row in rows if row["user_id"] == subject),

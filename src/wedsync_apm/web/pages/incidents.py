@@ -5,6 +5,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from litestar import get, post
+from litestar.params import FromPath
 
 from wedsync_apm.errors import Conflict, NotValid
 from wedsync_apm.incidents import store
@@ -61,7 +62,7 @@ async def list_page(request: PageRequest) -> Html:
 
 
 @get("/incidents/{incident_id:uuid}")
-async def incident_page(request: PageRequest, incident_id: UUID) -> Html:
+async def incident_page(request: PageRequest, incident_id: FromPath[UUID]) -> Html:
     """One incident, in the words of whoever looks."""
     async with visit(request) as here:
         view = await read_incident(here, incident_id)
@@ -173,7 +174,7 @@ _ACTS: Final[Mapping[str, tuple[Act, str]]] = {
     [f"/incidents/{{incident_id:uuid}}/{name}" for name in _ACTS],
     status_code=200,
 )
-async def act_on_incident(request: PageRequest, incident_id: UUID) -> Html:
+async def act_on_incident(request: PageRequest, incident_id: FromPath[UUID]) -> Html:
     """One step by one person; a second tap or somebody faster is told, never an error."""
     web = web_of(request)
     form = await request.form()

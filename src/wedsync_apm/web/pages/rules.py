@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from litestar import get, post
+from litestar.params import FromPath
 
 from wedsync_apm.errors import Forbidden, NotValid
 from wedsync_apm.organizations.store import list_members
@@ -34,7 +35,7 @@ async def rules_page(request: PageRequest) -> Html:
 
 
 @get("/rules/{rule_id:uuid}")
-async def rule_page(request: PageRequest, rule_id: UUID) -> Html:
+async def rule_page(request: PageRequest, rule_id: FromPath[UUID]) -> Html:
     """One rule."""
     async with visit(request) as here:
         rule = await store.find_rule(here.cx, rule_id)
@@ -42,7 +43,7 @@ async def rule_page(request: PageRequest, rule_id: UUID) -> Html:
 
 
 @post("/rules/{rule_id:uuid}", status_code=200)
-async def save_rule(request: PageRequest, rule_id: UUID) -> Html:
+async def save_rule(request: PageRequest, rule_id: FromPath[UUID]) -> Html:
     """Saves the form; a fault is shown beside its field with everything kept as typed."""
     form = await request.form()
     check_form(web_of(request), request, form)

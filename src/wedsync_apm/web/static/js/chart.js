@@ -190,7 +190,9 @@
         const to = Math.min(left + width, u.valToPos(band.ends, "x", true));
         if (to <= from) continue;
         c.fillStyle = this.look.soft;
+        c.globalAlpha = 0.7;
         c.fillRect(from, top, to - from, height);
+        c.globalAlpha = 1;
         this.free.push([from, to, band.name]);
       }
       this.hatch(u, c, k);

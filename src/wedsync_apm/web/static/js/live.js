@@ -9,7 +9,8 @@
   const POLL = 15000, REFRESH = 10000, SOON = 400;
   // The server's clock, so that a phone that is wrong by minutes still counts down rightly.
   let skew = root.dataset.now ? Date.parse(root.dataset.now) - Date.now() : 0;
-  let fresh = Date.now(), isStreaming = false, isFailing = false, wanted = null, busy = false;
+  const loaded = Date.now();
+  let fresh = loaded, isStreaming = false, isFailing = false, wanted = null, busy = false;
   const now = () => Date.now() + skew;
 
   function length(seconds) {
@@ -40,7 +41,7 @@
     document.querySelectorAll("time[data-rel]").forEach(word);
     if (!dot) return;
     const seconds = (Date.now() - fresh) / 1000;
-    let text = `Checking every ${POLL / 1000} s`, state = "poll";
+    let text = `Every ${POLL / 1000} s`, state = "poll";
     if (isFailing) { text = `No signal, ${length(seconds)} ago`; state = "late"; }
     else if (isStreaming) { text = seconds < 15 ? "Live" : `Live, ${length(seconds)} ago`; state = "live"; }
     if (dot.textContent !== text) dot.textContent = text;
@@ -138,12 +139,11 @@
     source.onerror = () => drop(true);
     const heard = (event) => {
       fresh = Date.now();
-      let topic = event.type;
-      try { topic = JSON.parse(event.data).topic || topic; } catch { /* a bare keep-alive */ }
+      const topic = event.type;
       if (topic === "metrics") want(REFRESH);
-      else if (topic !== "ping" && topic !== "message") want(SOON);
+      else if (topic === "hello") { if (Date.now() - loaded > POLL) want(SOON); } else want(SOON);
     };
-    ["message", "incidents", "health", "deliveries", "metrics", "ping"].forEach(
+    ["hello", "resync", "incidents", "health", "deliveries", "metrics"].forEach(
       (name) => source.addEventListener(name, heard));
   }
 
@@ -191,6 +191,13 @@
       input.type = isHidden ? "text" : "password";
       peek.textContent = isHidden ? peek.dataset.hide : show;
     });
+  }
+
+  // What was just done is said once: the address forgets it, and so does the next refresh.
+  const here = new URL(location.href);
+  if (here.searchParams.has("said")) {
+    here.searchParams.delete("said");
+    history.replaceState(null, "", here);
   }
 
   if (dot) {

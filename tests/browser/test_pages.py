@@ -1,0 +1,429 @@
+"""The pages on a real database: what people do, with and without scripts."""
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from playwright.async_api import Browser, BrowserContext, Page
+
+from tests.browser.stage import Stage, open_stage
+from tests.support.postgres import PostgresServer
+from wedsync_apm.simulate.vendors import STAR
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def stage(server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """One stage for the module; each test opens an incident of its own where it needs one."""
+    folder: Path = tmp_path_factory.mktemp("stage")
+    with server.clone() as database, open_stage(database, folder) as opened:
+        opened.let_the_engine_breathe()
+        yield opened
+
+
+@pytest.fixture
+def incident(stage: Stage) -> UUID:
+    """The order form is slow, and nobody has it."""
+    stage.execute("update apm_incidents set status = 'closed' where status <> 'closed'")
+    stage.let_the_engine_breathe()
+    found: UUID = stage.break_the_form()
+    return found
+
+
+@pytest.fixture(params=[True, False], ids=["scripts", "no scripts"])
+async def phone(request: pytest.FixtureRequest, browser: Browser) -> AsyncIterator[BrowserContext]:
+    """A phone, once with scripts and once without: everything must work in both."""
+    context = await browser.new_context(
+        viewport={"width": 375, "height": 812},
+        is_mobile=True,
+        has_touch=True,
+        java_script_enabled=request.param,
+    )
+    yield context
+    await context.close()
+
+
+async def sign_in(context: BrowserContext, stage: Stage, person: str = "florist") -> Page:
+    """As one of the demo's people, by his button."""
+    page = await context.new_page()
+    await page.goto(f"{stage.url}/")
+    assert "/sign-in" in page.url
+    await page.locator(f'button[value="{person}"]').click()
+    await page.wait_for_url(f"{stage.url}/")
+    return page
+
+
+async def test_sign_in_with_password_leads_back(phone: BrowserContext, stage: Stage) -> None:
+    page = await phone.new_page()
+    await page.goto(f"{stage.url}/rules")
+    assert "then=/rules" in page.url.replace("%2F", "/")
+    owner = STAR.people[0]
+    await page.fill("input[name=email]", owner.email)
+    await page.fill("input[name=password]", "wrong")
+    await page.get_by_role("button", name="Sign in", exact=True).click()
+    assert await page.get_by_role("alert").inner_text() == "E-mail or password is not right."
+    assert await page.input_value("input[name=email]") == owner.email
+    await page.fill("input[name=password]", stage.password(owner))
+    await page.get_by_role("button", name="Sign in", exact=True).click()
+    await page.wait_for_url(f"{stage.url}/rules")
+    cookie = next(c for c in await phone.cookies() if c["name"] == "wedsync_session")
+    assert cookie["httpOnly"]
+    assert cookie["sameSite"] == "Lax"
+    await page.goto(f"{stage.url}/more")
+    await page.get_by_role("button", name="Sign out").click()
+    await page.goto(f"{stage.url}/")
+    assert "/sign-in" in page.url
+
+
+async def test_today_says_what_is_wrong_in_plain_words(
+    phone: BrowserContext, stage: Stage, incident: UUID
+) -> None:
+    page = await sign_in(phone, stage)
+    text = await page.locator("main").inner_text()
+    assert "Your order form takes long to send" in text
+    assert "Nobody has it yet" in text
+    assert "today's limit is 2 s" in text
+    assert not re.search(r"p95|threshold|severity|critical|wedding_forms\.", text, re.IGNORECASE)
+    assert (await page.title()).startswith("1 problem: order form takes long to send")
+    assert await page.locator("text=Wedding today").count() == 1
+
+
+async def test_member_of_the_ladder_takes_it_and_the_ladder_stops(
+    phone: BrowserContext, stage: Stage, incident: UUID
+) -> None:
+    contact = stage.execute(
+        "select id from apm_contact_methods where organization_id = %(o)s and user_id = %(u)s",
+        o=STAR.id,
+        u=STAR.people[0].id,
+    )[0]["id"]
+    stage.execute(
+        "insert into apm_deliveries (organization_id, incident_id, contact_method_id, channel,"
+        " kind, reason, idempotency_key, recipient, subject, body, state)"
+        " values (%(o)s, %(i)s, %(c)s, 'email', 'page', 'first', %(k)s,"
+        " '{\"name\": \"Rosa Whitlock\"}', 'Slow', 'It is slow.', 'delivered')",
+        o=STAR.id,
+        i=incident,
+        c=contact,
+        k=str(uuid4()),
+    )
+    page = await sign_in(phone, stage)
+    await page.get_by_role("link", name="See what to do").click()
+    await page.get_by_role("button", name="I'm on it").click()
+    await page.wait_for_selector("text=You have it. The calls have stopped.")
+    row = stage.execute("select * from apm_incidents where id = %(i)s", i=incident)[0]
+    assert row["status"] == "acknowledged"
+    assert row["acknowledged_by"] == STAR.people[0].id
+    run = stage.execute(
+        "select state from apm_escalation_runs where incident_id = %(i)s", i=incident
+    )
+    assert [one["state"] for one in run] == ["stopped"]
+    await page.goto(f"{stage.url}/inbox")
+    text = await page.locator("main").inner_text()
+    assert "It is slow." in text
+    assert "Arrived" in text
+
+
+async def test_seeing_stops_nothing(phone: BrowserContext, stage: Stage, incident: UUID) -> None:
+    page = await sign_in(phone, stage)
+    await page.goto(f"{stage.url}/incidents/{incident}")
+    await page.get_by_role("button", name="I have seen this").click()
+    await page.wait_for_selector("text=Noted: you have seen this. The calls go on.")
+    row = stage.execute("select status from apm_incidents where id = %(i)s", i=incident)[0]
+    assert row["status"] == "open"
+    assert "has seen it" in await page.locator(".tl").inner_text()
+
+
+async def test_second_tap_is_told_who_was_faster(
+    phone: BrowserContext, stage: Stage, incident: UUID
+) -> None:
+    page = await sign_in(phone, stage)
+    await page.goto(f"{stage.url}/incidents/{incident}")
+    stage.execute(
+        "select set_config('apm.actor', 'Mo Adeyemi', false);"
+        " update apm_incidents set status = 'acknowledged' where id = '" + str(incident) + "'"
+    )
+    await page.get_by_role("button", name="Take this on myself").click()
+    await page.wait_for_selector("text=This has moved on since you opened it")
+    assert "Mo has had it in hand" in await page.locator("main").inner_text()
+
+
+async def test_note_and_fix(phone: BrowserContext, stage: Stage, incident: UUID) -> None:
+    page = await sign_in(phone, stage)
+    await page.goto(f"{stage.url}/incidents/{incident}")
+    await page.locator("#note summary").click()
+    await page.locator("#note textarea").fill("Rang <b>the</b> venue")
+    await page.get_by_role("button", name="Save the note").click()
+    await page.wait_for_selector("text=The note is saved.")
+    assert "Rang <b>the</b> venue" in await page.locator(".tl").inner_text()
+    await page.locator("summary", has_text="Mark as fixed").click()
+    await page.locator("#do-2 textarea").fill("Restarted the form")
+    await page.locator("#do-2 button").click()
+    await page.wait_for_selector("text=Marked as fixed.")
+    assert "Working again since" in await page.locator(".state").first.inner_text()
+
+
+async def test_rule_keeps_what_was_typed_and_saves(phone: BrowserContext, stage: Stage) -> None:
+    page = await sign_in(phone, stage)
+    await page.goto(f"{stage.url}/rules")
+    await page.get_by_role("link", name="Order form is slow").click()
+    await page.fill("input[name=limit]", "lots")
+    await page.get_by_role("button", name="Save the rule").click()
+    await page.wait_for_selector("text=Enter a number like 3000 or 2.5")
+    assert await page.input_value("input[name=limit]") == "lots"
+    await page.fill("input[name=limit]", "6000")
+    await page.get_by_role("button", name="Save the rule").click()
+    await page.wait_for_selector("text=Saved. It holds from the next second on.")
+    assert "over 6 s" in await page.locator(".sentence").inner_text()
+    assert stage.execute(
+        "select threshold_value from apm_alerts where organization_id = %(o)s"
+        " and alert_name = 'Order form is slow'",
+        o=STAR.id,
+    ) == [{"threshold_value": 6000.0}]
+
+
+async def test_theme_is_kept_on_the_device(phone: BrowserContext, stage: Stage) -> None:
+    page = await sign_in(phone, stage)
+    await page.goto(f"{stage.url}/more")
+    await page.get_by_role("button", name="Sunlight").click()
+    await page.wait_for_load_state()
+    assert await page.locator("html").get_attribute("data-theme") == "sunlight"
+    colour = await page.locator("body").evaluate("e => getComputedStyle(e).backgroundColor")
+    assert colour == "rgb(255, 255, 255)"
+
+
+async def test_engine_that_stands_still_is_not_green(phone: BrowserContext, stage: Stage) -> None:
+    stage.execute("update apm_incidents set status = 'closed' where status <> 'closed'")
+    stage.let_the_engine_breathe()
+    page = await sign_in(phone, stage)
+    assert await page.locator(".st.ok").count() > 0
+    stage.execute(
+        "update apm_private.job_runs set started_at = now() - interval '20 s',"
+        " finished_at = now() - interval '16 s'"
+    )
+    await page.goto(f"{stage.url}/")
+    assert await page.locator(".st.ok").count() == 0
+    assert "Not known" in await page.locator("h1").inner_text()
+    assert "Working" not in await page.locator("main").inner_text()
+
+
+async def test_page_renews_itself_without_a_reload(
+    browser: Browser, stage: Stage, incident: UUID
+) -> None:
+    context = await browser.new_context()
+    page = await sign_in(context, stage)
+    await page.goto(f"{stage.url}/incidents/{incident}")
+    await page.evaluate("window.isSamePage = true")
+    await page.locator("#note summary").click()
+    stage.execute("update apm_incidents set status = 'resolved' where id = %(i)s", i=incident)
+    await page.wait_for_selector("text=Working again since", timeout=20_000)
+    assert await page.evaluate("window.isSamePage") is True
+    assert await page.locator("#note").get_attribute("open") is not None
+    await context.close()
+
+
+async def test_charts_draw_and_tell_their_values(
+    browser: Browser, stage: Stage, incident: UUID
+) -> None:
+    context = await browser.new_context(viewport={"width": 1280, "height": 800})
+    page = await sign_in(context, stage)
+    failed: list[str] = []
+    page.on("pageerror", lambda error: failed.append(str(error)))
+    await page.goto(f"{stage.url}/charts?range=1h")
+    await page.wait_for_selector(".plot canvas")
+    assert "9.1 s now, usually 1.2 s, limit 2 s." in await page.locator(".say").first.inner_text()
+    await page.get_by_role("link", name="Show as a table").first.click()
+    assert await page.locator("tbody tr").count() > 40
+    assert failed == []
+    href = await page.locator("a[download]").get_attribute("href")
+    answer = await page.request.get(f"{stage.url}{href}")
+    lines = (await answer.text()).splitlines()
+    assert lines[0].startswith("time,")
+    assert any(line.endswith("9100.0") for line in lines)
+    await context.close()
+
+
+async def test_person_of_two_businesses_switches(browser: Browser, stage: Stage) -> None:
+    context = await browser.new_context()
+    page = await sign_in(context, stage, "planner")
+    before = await page.locator(".who").inner_text()
+    await page.goto(f"{stage.url}/more")
+    names = await page.locator("option").all_inner_texts()
+    assert len(names) == 2
+    await page.select_option("select", label=next(name for name in names if name != before))
+    await page.get_by_role("button", name="Switch business").click()
+    await page.wait_for_url(f"{stage.url}/")
+    assert await page.locator(".who").inner_text() != before
+    await context.close()
+
+
+async def test_operator_sees_every_incident_in_technical_words(
+    browser: Browser, stage: Stage, incident: UUID
+) -> None:
+    context = await browser.new_context(viewport={"width": 1280, "height": 800})
+    page = await sign_in(context, stage, "oncall")
+    await page.goto(f"{stage.url}/incidents/{incident}")
+    text = await page.locator("main").inner_text()
+    assert "Critical" in text
+    assert str(incident) in text
+    await page.get_by_role("button", name="I'm on it").click()
+    await page.wait_for_selector("text=You have it.")
+    await context.close()
+
+
+PAGES = ("/", "/incidents", "/charts", "/rules", "/inbox", "/weddings", "/more")
+
+
+async def test_no_page_is_wider_than_a_small_phone(
+    browser: Browser, stage: Stage, incident: UUID
+) -> None:
+    context = await browser.new_context(
+        viewport={"width": 320, "height": 640}, is_mobile=True, has_touch=True
+    )
+    page = await sign_in(context, stage)
+    for path in (*PAGES, f"/incidents/{incident}", f"/incidents/{incident}?view=engineer"):
+        await page.goto(stage.url + path)
+        assert await page.evaluate("document.documentElement.scrollWidth") == 320, path
+    await context.close()
+
+
+def client(stage: Stage) -> httpx.Client:
+    """A program that speaks to the pages."""
+    return httpx.Client(base_url=stage.url, headers={"accept": "text/html"})
+
+
+def token_in(html: str) -> str:
+    """The form's token."""
+    found = re.search(r'name="csrf" value="([^"]+)"', html)
+    assert found is not None
+    return found[1]
+
+
+def enter(http: httpx.Client) -> str:
+    """Signs the client in as the florist; gives back a token for its forms."""
+    token = token_in(http.get("/sign-in").text)
+    answer = http.post("/sign-in/demo", data={"csrf": token, "person": "florist"})
+    assert answer.status_code == 303
+    return token_in(http.get("/more").text)
+
+
+def test_unsafe_request_needs_our_token_and_our_origin(stage: Stage, incident: UUID) -> None:
+    path = f"/incidents/{incident}/acknowledge"
+    with client(stage) as http:
+        token = enter(http)
+        assert http.post(path).status_code == 403
+        assert http.post(path, data={"csrf": token[:-2] + "AA"}).status_code == 403
+        foreign = {"origin": "https://evil.example"}
+        assert http.post(path, data={"csrf": token}, headers=foreign).status_code == 403
+        null = {"origin": "null"}
+        assert http.post(path, data={"csrf": token}, headers=null).status_code == 403
+        with client(stage) as other:
+            assert other.post(path, data={"csrf": enter(other)[::-1]}).status_code == 403
+            stranger = token_in(other.get("/more").text)
+        assert http.post(path, data={"csrf": stranger}).status_code == 403
+        rows = stage.execute("select status from apm_incidents where id = %(i)s", i=incident)
+        assert rows == [{"status": "open"}]
+        ours = {"origin": stage.url}
+        assert http.post(path, data={"csrf": token}, headers=ours).status_code == 303
+
+
+def test_stranger_is_led_to_sign_in_and_nowhere_else(stage: Stage) -> None:
+    with client(stage) as http:
+        for path in PAGES:
+            answer = http.get(path)
+            assert answer.status_code == 303
+            assert answer.headers["location"].startswith("/sign-in")
+        assert http.get("/", headers={"hx-request": "true"}).status_code == 401
+        token = token_in(http.get("/sign-in?then=//evil.example").text)
+        answer = http.post(
+            "/sign-in/demo",
+            data={"csrf": token, "person": "florist", "then": "//evil.example"},
+        )
+        assert answer.headers["location"] == "/"
+
+
+def test_other_business_s_things_are_not_there(stage: Stage, incident: UUID) -> None:
+    foreign = stage.execute(
+        "select id from apm_alerts where organization_id <> %(o)s limit 1", o=STAR.id
+    )[0]["id"]
+    with client(stage) as http:
+        enter(http)
+        for path in (f"/rules/{foreign}", f"/incidents/{uuid4()}", "/nothing", "/static/x.js"):
+            answer = http.get(path)
+            assert answer.status_code == 404, path
+            assert "There is nothing here" in answer.text
+        assert (
+            http.get("/nothing", headers={"accept": "*/*"})
+            .headers["content-type"]
+            .startswith("application/problem+json")
+        )
+
+
+def test_every_page_guards_itself_and_stays_small(stage: Stage, incident: UUID) -> None:
+    with client(stage) as http:
+        enter(http)
+        for path in (*PAGES, f"/incidents/{incident}"):
+            with http.stream("GET", path) as answer:
+                sent = b"".join(answer.iter_raw())
+            assert answer.headers["content-encoding"] == "gzip"
+            assert len(sent) <= 14 * 1024, path
+            assert "default-src 'none'" in answer.headers["content-security-policy"]
+            assert answer.headers["cache-control"] == "no-store"
+            assert answer.headers["x-frame-options"] == "DENY"
+
+
+def test_files_of_ours_never_change_under_their_name(stage: Stage) -> None:
+    with client(stage) as http:
+        urls = set(re.findall(r'"(/static/[^"]+)"', http.get("/sign-in").text))
+        assert len(urls) == 3
+        for url in urls:
+            answer = http.get(url)
+            assert answer.status_code == 200
+            assert "immutable" in answer.headers["cache-control"]
+
+
+def make_link(stage: Stage, incident: UUID, *, minutes: int = 60) -> str:
+    """A one-tap link as the outbox makes it."""
+    token = uuid4().hex
+    stage.execute(
+        "insert into apm_private.acknowledge_links"
+        " (token_hash, organization_id, incident_id, generation, receiver, expires_at)"
+        " select sha256(%(t)s::bytea), organization_id, id, generation, 'Mo Adeyemi',"
+        " now() + make_interval(mins => %(m)s) from apm_incidents where id = %(i)s",
+        t=token,
+        i=incident,
+        m=minutes,
+    )
+    return f"/ack/{token}"
+
+
+def test_one_tap_takes_it_once_and_looking_changes_nothing(stage: Stage, incident: UUID) -> None:
+    link = make_link(stage, incident)
+    with client(stage) as http:
+        page = http.get(link)
+        assert page.status_code == 200
+        assert "I'm on it" in page.text.replace("&#39;", "'")
+        assert len(page.content) <= 6 * 1024
+        assert "<script" not in page.text
+        status = stage.execute("select status from apm_incidents where id = %(i)s", i=incident)
+        assert status == [{"status": "open"}]
+        assert "You have it." in http.post(link).text
+        row = stage.execute("select * from apm_incidents where id = %(i)s", i=incident)[0]
+        assert (row["status"], row["acknowledged_by_name"]) == ("acknowledged", "Mo Adeyemi")
+        again = http.post(link).text
+        assert "Mo has had this since" in again
+        assert "<button" not in again
+
+
+def test_one_tap_link_that_is_old_or_made_up_offers_nothing(stage: Stage, incident: UUID) -> None:
+    old = make_link(stage, incident, minutes=-1)
+    with client(stage) as http:
+        for link in (old, f"/ack/{uuid4().hex}", "/ack/" + "x" * 3000):
+            for answer in (http.get(link), http.post(link)):
+                assert "<button" not in answer.text
+                assert "This link is old." in answer.text
+    rows = stage.execute("select status from apm_incidents where id = %(i)s", i=incident)
+    assert rows == [{"status": "open"}]
