@@ -10,12 +10,13 @@ from typing import Final
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from tests.support.people import settle_two_organizations
+from tests.support.people import Connection, connect, settle_two_organizations
 from tests.support.postgres import Database, PostgresServer, throw_away_server
 from tests.support.supabase import supabase_server
 
 SYSTEM_15 = Path("/usr/lib/postgresql/15/bin")
 HOUSES: Final = ("18-superuser", "18-owner", "15-superuser", "15-owner")
+EXTREMES: Final = ("18-superuser", "15-owner")
 SUPABASES: Final = ("18-supabase", "15-supabase")
 
 
@@ -94,6 +95,27 @@ def house(request: pytest.FixtureRequest, houses: Houses) -> House:
 def any_house(request: pytest.FixtureRequest, houses: Houses) -> House:
     """The same, and the servers shaped like Supabase, whose `database.api` goes through a pooler."""
     return houses.get(request.param)
+
+
+@pytest.fixture(params=EXTREMES)
+def either(request: pytest.FixtureRequest, houses: Houses) -> House:
+    """The newest version with every right, and the oldest with the fewest: for what the schema does."""
+    return houses.get(request.param)
+
+
+@pytest.fixture
+def cx(either: House) -> Iterator[Connection]:
+    """The superuser in the shared database; all is rolled back."""
+    with connect(either.superuser) as cx:
+        yield cx
+        cx.rollback()
+
+
+@pytest.fixture
+def own(either: House) -> Iterator[tuple[House, Database]]:
+    """A migrated database of one's own, empty, for what must be committed."""
+    with either.server.clone() as database:
+        yield either, database
 
 
 @pytest.fixture
