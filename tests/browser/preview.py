@@ -447,8 +447,8 @@ def report() -> ReportView:
         )  # fmt: skip
 
     return ReportView(
-        say("report.title"), Status("crit", say("report.failed", n=2, total=41)),
-        say("report.measured", time="13:12:04"), ago(seconds=40),
+        say("report.title"), Status("crit", say("report.bad", n=2, total=41)),
+        say("report.measured", time="13:12:04", server="18.3"), ago(seconds=40),
         (
             Tile("Migrations", "9 of 9", "applied"), Tile("Tables", "31", "all with RLS"),
             Tile("Storage", "1.2 GB", "with partitions"), Tile("Connections", "12 of 100", "now"),

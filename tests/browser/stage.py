@@ -22,6 +22,7 @@ from wedsync_apm.db.pool import open_pool
 from wedsync_apm.organizations.identity import Authenticator
 from wedsync_apm.organizations.tokens import load_tokens
 from wedsync_apm.simulate import demo, vendors
+from wedsync_apm.web.pages.frame import answer_error
 from wedsync_apm.web.routes import make_router
 from wedsync_apm.web.session import make_web
 
@@ -112,6 +113,7 @@ def open_stage(database: Database, data_dir: Path) -> Iterator[Stage]:
             state=State(),
             on_startup=[lifespan_pool],
             on_shutdown=[close_pool],
+            exception_handlers={Exception: answer_error},
             openapi_config=None,
             logging_config=None,
         )

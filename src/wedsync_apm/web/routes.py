@@ -5,7 +5,16 @@ from typing import Final
 from litestar import Router
 from litestar.types import ControllerRouterHandler
 
-from wedsync_apm.web.pages import acknowledge, charts, entry, inbox, incidents, rules, today
+from wedsync_apm.web.pages import (
+    acknowledge,
+    charts,
+    entry,
+    inbox,
+    incidents,
+    platform,
+    rules,
+    today,
+)
 from wedsync_apm.web.pages.frame import answer_error
 
 HANDLERS: Final[tuple[ControllerRouterHandler, ...]] = (
@@ -30,7 +39,8 @@ HANDLERS: Final[tuple[ControllerRouterHandler, ...]] = (
     entry.choose_organization,
     entry.more,
     entry.static_file,
-    entry.nothing_here,
+    platform.database_page,
+    platform.report_page,
 )
 
 PAGE_BODY_BYTES: Final = 64 * 1024

@@ -1,8 +1,7 @@
 """What the pages ask that belongs to no room: the frame, the engine's pulse, the one-tap link."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -45,44 +44,3 @@ async def use_acknowledge_link(cx: Connection, token_hash: bytes) -> str:
     """Takes the incident in hand. `acknowledged`, or why not: used, expired, unknown, a status."""
     row = await (await cx.execute(Q.use_acknowledge_link, {"token_hash": token_hash})).fetchone()
     return str(row["outcome"]) if row else "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Wedding:
-    """A wedding with its parts; `windows` are (phase, begins, ends)."""
-
-    id: UUID
-    couple: str
-    venue_name: str | None
-    wedding_date: date
-    time_zone: str | None
-    contacts: tuple[Mapping[str, Any], ...]
-    windows: tuple[tuple[str, datetime, datetime], ...]
-
-
-async def list_weddings_near(
-    cx: Connection, organization_id: UUID, *, earliest: date, latest: date, limit: int = 200
-) -> list[Wedding]:
-    """The weddings dated in the range, the earliest first."""
-    found = await cx.execute(
-        Q.list_weddings_near,
-        {
-            "organization_id": organization_id,
-            "earliest": earliest,
-            "latest": latest,
-            "limit": limit,
-        },
-    )
-    return [_wedding(row) for row in await found.fetchall()]
-
-
-def _wedding(row: Mapping[str, Any]) -> Wedding:
-    windows = tuple(
-        (
-            str(one["phase"]),
-            datetime.fromisoformat(one["begins"]),
-            datetime.fromisoformat(one["ends"]),
-        )
-        for one in row["windows"]
-    )
-    return Wedding(**{**row, "windows": windows, "contacts": tuple(row["contacts"])})

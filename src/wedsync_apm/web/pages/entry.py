@@ -4,8 +4,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-import msgspec
-from litestar import Response, get, post, route
+from litestar import Response, get, post
 from litestar.params import FromPath
 
 from wedsync_apm.clock import utcnow
@@ -15,7 +14,7 @@ from wedsync_apm.organizations import store as organizations
 from wedsync_apm.web import say
 from wedsync_apm.web.assets import PREFIX, load
 from wedsync_apm.web.headers import ASSET_HEADERS
-from wedsync_apm.web.pages.frame import Html, PageRequest, answer, error_page, see, visit, web_of
+from wedsync_apm.web.pages.frame import Html, PageRequest, answer, see, visit, web_of
 from wedsync_apm.web.render import render
 from wedsync_apm.web.session import (
     SESSION_COOKIE,
@@ -45,22 +44,6 @@ async def static_file(request: PageRequest, name: FromPath[str]) -> Response[byt
     if "gzip" in request.headers.get("accept-encoding", ""):
         headers["content-encoding"], body = "gzip", asset.gzipped
     return Response(body, media_type=asset.media_type, headers=headers)
-
-
-@route("/{path:path}", http_method=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
-async def nothing_here(request: PageRequest) -> Html:
-    """Every other address: a page for people, a problem document for programs."""
-    if "text/html" in request.headers.get("accept", ""):
-        return error_page(request, NotFound())
-    problem = {
-        "type": "about:blank",
-        "title": NotFound.title,
-        "status": 404,
-        "detail": "There is nothing at this address.",
-    }
-    return Response(
-        msgspec.json.encode(problem), status_code=404, media_type="application/problem+json"
-    )
 
 
 @get("/sign-in")

@@ -2,19 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
 from wedsync_apm.checks.members.store import HEALTH_CHECKS
 from wedsync_apm.db.pool import Connection
-from wedsync_apm.db.queries import load_queries
 from wedsync_apm.metrics import store as metrics
 from wedsync_apm.metrics.ranges import Aggregation, RangeAnswer
 from wedsync_apm.metrics.store import Metric
+from wedsync_apm.notify.members import store as messages
 from wedsync_apm.rules.model import AlertRule
 from wedsync_apm.rules.patterns import full_name
-from wedsync_apm.web import store
 from wedsync_apm.web.build import Row
 from wedsync_apm.web.build.charts import (
     Range,
@@ -35,9 +34,10 @@ from wedsync_apm.web.views.chart import Figure, Limit
 from wedsync_apm.web.views.today import Service
 from wedsync_apm.web.views.wedding import WeddingCard
 from wedsync_apm.web.words import say as words
+from wedsync_apm.weddings import store as weddings
 
-MESSAGES = load_queries("wedsync_apm.notify.members")
 MOST_METRICS: Final = 500
+MOST_WEDDINGS: Final = 200
 MOST_CHECKS: Final = 200
 MOST_MESSAGES: Final = 50
 
@@ -83,17 +83,13 @@ async def read_deliveries(
     incident_id: UUID | None = None,
 ) -> list[dict[str, Any]]:
     """The newest messages, of one incident where it is named."""
-    found = await cx.execute(
-        MESSAGES.list_deliveries,
-        {
-            "organization_ids": [organization_id],
-            "before_at": None,
-            "before_id": None,
-            "limit": MOST_MESSAGES,
-            "incident_id": incident_id,
-        },
+    return await messages.list_deliveries(
+        cx,
+        organization_ids=[organization_id],
+        incident_id=incident_id,
+        before=None,
+        limit=MOST_MESSAGES,
     )
-    return await found.fetchall()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +102,9 @@ class Contacts:
 
 async def read_contact_names(cx: Connection, organization_id: UUID, subject: UUID) -> Contacts:
     """The business's contacts; empty for those who may not see them."""
-    found = await cx.execute(
-        MESSAGES.list_contact_methods,
-        {
-            "organization_ids": [organization_id],
-            "before_at": None,
-            "before_id": None,
-            "limit": MOST_CHECKS,
-        },
+    rows = await messages.list_contact_methods(
+        cx, organization_ids=[organization_id], before=None, limit=MOST_CHECKS
     )
-    rows = await found.fetchall()
     return Contacts(
         {row["id"]: row["name"] for row in rows},
         frozenset(row["id"] for row in rows if row["user_id"] == subject),
@@ -222,39 +211,51 @@ async def read_rule_figure(here: Visit, rule: AlertRule, *, is_engineer: bool) -
 
 async def read_weddings(here: Visit) -> list[WeddingCard]:
     """The weddings from a month back to half a year ahead."""
-    today = here.at.date()
-    found = await store.list_weddings_near(
-        here.cx,
-        here.organization_id,
-        earliest=today - timedelta(days=31),
-        latest=today + timedelta(days=183),
-    )
-    cards: list[WeddingCard] = []
-    for wedding in found:
-        zone = wedding.time_zone or here.zone
-        card = build_card(
-            wedding_id=wedding.id,
-            couple=wedding.couple or words("wedding.unnamed"),
-            venue=wedding.venue_name,
-            zone=zone,
-            windows=wedding.windows or [whole_day(wedding.wedding_date, zone)],
-            now=here.at,
-        )
-        cards.append(replace(card, when=when_words(card, here.at)))
-    return cards
+    return [
+        _card(here, row)
+        for row in await _list_weddings(here, timedelta(days=31), timedelta(days=183))
+    ]
 
 
 async def read_contacts_of_weddings(here: Visit) -> list[tuple[str, str, str]]:
-    """Name, role and telephone number of the people of today's weddings."""
-    today = here.at.date()
-    found = await store.list_weddings_near(
-        here.cx,
-        here.organization_id,
-        earliest=today - timedelta(days=1),
-        latest=today + timedelta(days=1),
-    )
+    """Name, role and telephone number of the people of the weddings around today."""
     return [
         (str(one.get("name") or ""), str(one.get("role") or ""), str(one.get("phone") or ""))
-        for wedding in found
-        for one in wedding.contacts
+        for row in await _list_weddings(here, timedelta(days=1), timedelta(days=1))
+        for one in row["contacts"] or ()
     ]
+
+
+async def _list_weddings(here: Visit, back: timedelta, ahead: timedelta) -> list[Row]:
+    today = here.at.date()
+    rows = await weddings.list_weddings(
+        here.cx,
+        organization_ids=[here.organization_id],
+        earliest=today - back,
+        latest=today + ahead,
+        before=None,
+        limit=MOST_WEDDINGS,
+    )
+    return [row for row in rows if row["status"] != "cancelled"]
+
+
+def _card(here: Visit, row: Row) -> WeddingCard:
+    zone = row["time_zone"] or here.zone
+    windows = [
+        (
+            str(one["phase"]),
+            datetime.fromisoformat(one["starts_at"]),
+            datetime.fromisoformat(one["ends_at"]),
+        )
+        for one in row["windows"]
+    ]
+    card = build_card(
+        wedding_id=row["id"],
+        # A viewer may not read the names, and a wedding may have none yet.
+        couple=row["couple_names"] or row["couple_initials"] or words("wedding.unnamed"),
+        venue=row["venue_name"],
+        zone=zone,
+        windows=windows or [whole_day(row["wedding_date"], zone)],
+        now=here.at,
+    )
+    return replace(card, when=when_words(card, here.at))

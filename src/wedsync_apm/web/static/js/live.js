@@ -40,9 +40,11 @@
   function age() {
     document.querySelectorAll("time[data-rel]").forEach(word);
     if (!dot) return;
+    dot.dataset.asof ??= dot.textContent;
     const seconds = (Date.now() - fresh) / 1000;
     let text = `Every ${POLL / 1000} s`, state = "poll";
-    if (isFailing) { text = `No signal, ${length(seconds)} ago`; state = "late"; }
+    if (document.getElementById("main").dataset.still) { text = dot.dataset.asof; state = ""; }
+    else if (isFailing) { text = `No signal, ${length(seconds)} ago`; state = "late"; }
     else if (isStreaming) { text = seconds < 15 ? "Live" : `Live, ${length(seconds)} ago`; state = "live"; }
     if (dot.textContent !== text) dot.textContent = text;
     dot.dataset.state = state;
@@ -60,7 +62,7 @@
     clearTimeout(wanted);
     wanted = null;
     const main = document.getElementById("main");
-    if (busy || document.hidden || !main || !window.htmx || isInUse()) return;
+    if (busy || document.hidden || !main || main.dataset.still || !window.htmx || isInUse()) return;
     busy = true;
     const open = [...main.querySelectorAll("details[open]")].map((d) => d.id);
     try {

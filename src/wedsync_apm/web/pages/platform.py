@@ -1,0 +1,43 @@
+"""The database's health and the whole report, for the platform's own people."""
+
+import asyncio
+from typing import Final
+
+from litestar import get
+
+from wedsync_apm.errors import Forbidden
+from wedsync_apm.health.report import Member, take_report
+from wedsync_apm.organizations.identity import actor_of
+from wedsync_apm.web.build.report import build_database, build_report
+from wedsync_apm.web.pages.frame import Html, PageRequest, visit, web_of
+from wedsync_apm.web.session import identify
+from wedsync_apm.web.words import say as words
+
+ONE_AT_A_TIME: Final = asyncio.Semaphore(1)
+"""A report asks a lot: two readers wait for each other."""
+
+
+@get("/platform/database")
+async def database_page(request: PageRequest) -> Html:
+    """Can I trust this database now? Verdict, key figures, what failed."""
+    return await _page(request, "database")
+
+
+@get("/platform/report")
+async def report_page(request: PageRequest) -> Html:
+    """Every line of the report with the statement that measured it."""
+    return await _page(request, "report")
+
+
+async def _page(request: PageRequest, active: str) -> Html:
+    web = web_of(request)
+    async with visit(request) as here:
+        if not here.is_operator:
+            raise Forbidden
+        member = Member(actor_of(await identify(web, request)), here.organization_id)
+    # Outside of the page's own transaction: the report takes connections of its own.
+    async with ONE_AT_A_TIME:
+        report = await take_report(web.pool, member)
+    async with visit(request) as here:
+        build = build_report if active == "report" else build_database
+        return here.page("report.html", active, build(report, words(f"{active}.title"), here.zone))
