@@ -113,7 +113,7 @@ CHECKS: Final = (
         SERVER,
         "Connections",
         "under 80 % in use, none idle in a transaction",
-        "read_connections",
+        "read_activity",
         judge_connections,
     ),
     Check(
@@ -121,7 +121,7 @@ CHECKS: Final = (
         SERVER,
         "Oldest transaction",
         "under 300 s",
-        "read_oldest_transaction",
+        "read_activity",
         judge_oldest_transaction,
     ),
     Check("cache", SERVER, "Found in memory", "99 % or more", "read_cache_hits", judge_cache_hits),

@@ -146,6 +146,8 @@ def judge_functions(rows: Rows) -> Finding:
 
 def judge_connections(rows: Rows) -> Finding:
     row = rows[0]
+    if row["hidden"]:
+        return unknown(f"{row['used']} or more", _hidden(row))
     percent = 100 * row["used"] / row["allowed"]
     value = f"{row['used']} of {row['allowed']} ({percent:.0f} %), {row['active']} active"
     if row["idle_in_transaction"]:
@@ -154,11 +156,21 @@ def judge_connections(rows: Rows) -> Finding:
 
 
 def judge_oldest_transaction(rows: Rows) -> Finding:
-    seconds = rows[0]["seconds"]
+    row = rows[0]
+    value = f"{row['oldest_transaction_seconds']:.1f} s"
+    if row["hidden"]:
+        return unknown(f"{value} or more", _hidden(row))
     return judge(
-        seconds < LONGEST_TRANSACTION_SECONDS,
-        f"{seconds:.1f} s",
+        row["oldest_transaction_seconds"] < LONGEST_TRANSACTION_SECONDS,
+        value,
         "somebody left a transaction open",
+    )
+
+
+def _hidden(row: Row) -> str:
+    return (
+        f"{row['hidden']} sessions are hidden from us; a superuser may "
+        "`grant pg_read_all_stats to apm_definer`"
     )
 
 

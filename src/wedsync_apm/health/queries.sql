@@ -103,22 +103,11 @@ where p.pronamespace = 'public'::regnamespace
     ))
 order by p.proname
 
--- read_connections [apm_api] --
--- How many connections there are, and who keeps a transaction open without working.
-select
-    count(*) filter (where backend_type = 'client backend') as used,
-    current_setting('max_connections')::int as allowed,
-    count(*) filter (where state = 'active') as active,
-    count(*) filter (where starts_with(state, 'idle in transaction') and now() - state_change > interval '30 seconds') as idle_in_transaction
-from pg_stat_activity
-where datname = current_database() or datname is null
-
--- read_oldest_transaction [apm_api] --
--- Seconds since the oldest transaction of this database began; it keeps dead rows from being cleared away.
-select coalesce(extract(epoch from now() - min(xact_start)), 0)::float8 as seconds
-from pg_stat_activity
-where xact_start is not null and pid <> pg_backend_pid() and datname = current_database()
-    and backend_type = 'client backend'
+-- read_activity [apm_api] --
+-- How many connections there are, who keeps a transaction open without working, and since when the oldest runs; as far
+-- as sessions are not hidden from us.
+select used, allowed, active, idle_in_transaction, oldest_transaction_seconds, hidden
+from apm_private.read_activity()
 
 -- read_cache_hits [apm_api] --
 -- Of the blocks that were asked for, how many PostgreSQL had in memory.

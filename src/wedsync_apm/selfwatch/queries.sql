@@ -1,13 +1,11 @@
 -- read_database_figures [apm_engine] --
 -- PostgreSQL about itself, one row of numbers; each exists in every supported version.
 select
-    (select count(*) from pg_stat_activity where backend_type = 'client backend')::float8 as connections,
-    (select count(*) from pg_stat_activity where backend_type = 'client backend' and state = 'active')::float8 as active_connections,
-    100.0 * (select count(*) from pg_stat_activity where backend_type = 'client backend')
-        / current_setting('max_connections')::float8 as connections_percent,
-    coalesce(
-        (select extract(epoch from now() - min(xact_start)) from pg_stat_activity where xact_start is not null and pid <> pg_backend_pid()), 0
-    )::float8 as oldest_transaction_seconds,
+    a.used::float8 as connections,
+    a.active::float8 as active_connections,
+    100.0 * a.used / a.allowed as connections_percent,
+    a.oldest_transaction_seconds,
+    a.hidden::float8 as hidden_sessions,
     d.xact_commit::float8 as commits_total,
     d.xact_rollback::float8 as rollbacks_total,
     d.blks_read::float8 as blocks_read_total,
@@ -22,4 +20,5 @@ select
     age(b.datfrozenxid)::float8 as transaction_id_age
 from pg_stat_database as d
 join pg_database as b on b.oid = d.datid
+cross join apm_private.read_activity() as a
 where d.datname = current_database()

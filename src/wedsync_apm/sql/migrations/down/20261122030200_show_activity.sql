@@ -1,0 +1,1 @@
+drop function apm_private.read_activity();
