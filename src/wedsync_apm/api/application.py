@@ -19,11 +19,14 @@ from litestar.types import (
 from wedsync_apm.api import (
     access,
     alerts,
+    configurations,
     events,
     incidents,
+    paging,
     process,
     samples_out,
     watching,
+    weddings,
 )
 from wedsync_apm.api.authentication import AuthenticationMiddleware
 from wedsync_apm.api.openapi import OPENAPI, Description
@@ -38,7 +41,10 @@ HANDLERS: Final = (
     *access.HANDLERS,
     *alerts.HANDLERS,
     *incidents.HANDLERS,
+    *paging.HANDLERS,
     *watching.HANDLERS,
+    *weddings.HANDLERS,
+    *configurations.HANDLERS,
     *samples_out.HANDLERS,
     *events.HANDLERS,
     *process.HANDLERS,

@@ -229,7 +229,7 @@ async def read_docs(request: ApiRequest) -> Response[bytes]:
     found: Description = request.app.state["description"]
     return Response(
         found.html,
-        media_type="text/html; charset=utf-8",
+        media_type="text/html",
         headers={
             "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; "
             "base-uri 'none'; frame-ancestors 'none'",

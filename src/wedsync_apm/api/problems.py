@@ -32,14 +32,14 @@ MEDIA_TYPE: Final = "application/problem+json"
 PROBLEMS = Counter("wedsync_apm_http_problems_total", "Answers that are errors", ("status",))
 
 
-class Problem(msgspec.Struct, omit_defaults=True, kw_only=True):
+class Problem(msgspec.Struct, kw_only=True):
     """What went wrong. `errors` names the fields where that is known."""
 
     type: str = "about:blank"
     title: str
     status: int
     detail: str
-    errors: list["FieldProblem"] = []
+    errors: list["FieldProblem"] | msgspec.UnsetType = msgspec.UNSET
 
 
 class FieldProblem(msgspec.Struct, omit_defaults=True):
@@ -52,13 +52,10 @@ class FieldProblem(msgspec.Struct, omit_defaults=True):
 
 def problem_of(error: WedSyncError) -> Problem:
     """The body that says this error."""
-    listed = error.errors if isinstance(error, NotValid) else ()
-    return Problem(
-        title=error.title,
-        status=error.status,
-        detail=error.detail,
-        errors=[FieldProblem(e.field, e.reason, e.index) for e in listed],
-    )
+    problem = Problem(title=error.title, status=error.status, detail=error.detail)
+    if isinstance(error, NotValid):
+        problem.errors = [FieldProblem(e.field, e.reason, e.index) for e in error.errors]
+    return problem
 
 
 def headers_of(error: WedSyncError) -> dict[str, str]:

@@ -66,7 +66,7 @@ async def read_telemetry() -> Response[Any]:
     """Our own telemetry as Prometheus text."""
     return Response(
         render_prometheus(),
-        media_type="text/plain; version=0.0.4; charset=utf-8",
+        media_type="text/plain; version=0.0.4",
         headers={"cache-control": "no-store"},
     )
 

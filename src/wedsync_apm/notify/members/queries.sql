@@ -30,17 +30,21 @@ returning id, organization_id, user_id, name, channel, address, secret_fingerpri
     disabled_at, disabled_reason, created_at, updated_at
 
 -- update_contact_method --
--- Its name and address; its secret where a new one is given; on or off.
+-- Its name and address; on or off.
 update public.apm_contact_methods
 set name = %(name)s::text,
     address = %(address)s::text,
-    secret_ciphertext = coalesce(%(secret_ciphertext)s::bytea, secret_ciphertext),
-    secret_fingerprint = coalesce(%(secret_fingerprint)s::text, secret_fingerprint),
     disabled_at = case when %(is_disabled)s::boolean then coalesce(disabled_at, now()) end,
     disabled_reason = case when %(is_disabled)s then coalesce(disabled_reason, 'by a person') end
 where id = %(id)s::uuid
 returning id, organization_id, user_id, name, channel, address, secret_fingerprint, verified_at, last_ok_at,
     disabled_at, disabled_reason, created_at, updated_at
+
+-- replace_contact_secret --
+-- A new secret in place of the old one, which nobody can read here.
+update public.apm_contact_methods
+set secret_ciphertext = %(secret_ciphertext)s::bytea, secret_fingerprint = %(secret_fingerprint)s::text
+where id = %(id)s::uuid
 
 -- delete_contact_method --
 -- Gone from every ladder, too.

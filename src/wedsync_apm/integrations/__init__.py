@@ -1,0 +1,1 @@
+"""Other monitoring systems that an organization has connected."""

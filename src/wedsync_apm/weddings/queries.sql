@@ -1,0 +1,88 @@
+-- The wedding calendar as members see and change it. Names stand in a table of their own, which a viewer does not see.
+
+-- list_weddings --
+-- The organizations' weddings from a date on, the latest first.
+select w.*, p.couple_names, p.contacts,
+    (
+        select coalesce(jsonb_agg(jsonb_build_object(
+            'phase', x.phase, 'starts_at', lower(x.span), 'ends_at', upper(x.span)
+        ) order by lower(x.span)), '[]')
+        from public.apm_wedding_windows as x
+        where x.organization_id = w.organization_id and x.wedding_id = w.id
+    ) as windows
+from public.apm_weddings as w
+left join public.apm_wedding_people as p on p.organization_id = w.organization_id and p.wedding_id = w.id
+where w.organization_id = any (%(organization_ids)s::uuid[])
+    and (%(earliest)s::date is null or w.wedding_date >= %(earliest)s)
+    and (%(latest)s::date is null or w.wedding_date <= %(latest)s)
+    and (%(before_at)s::timestamptz is null or (w.created_at, w.id) < (%(before_at)s, %(before_id)s::uuid))
+order by w.created_at desc, w.id desc
+limit %(limit)s::int
+
+-- find_wedding --
+-- One wedding with its people, where the caller may know them, and its phases.
+select w.*, p.couple_names, p.contacts,
+    (
+        select coalesce(jsonb_agg(jsonb_build_object(
+            'phase', x.phase, 'starts_at', lower(x.span), 'ends_at', upper(x.span)
+        ) order by lower(x.span)), '[]')
+        from public.apm_wedding_windows as x
+        where x.organization_id = w.organization_id and x.wedding_id = w.id
+    ) as windows
+from public.apm_weddings as w
+left join public.apm_wedding_people as p on p.organization_id = w.organization_id and p.wedding_id = w.id
+where w.id = %(id)s::uuid
+
+-- create_wedding --
+-- A wedding without people and phases yet; these follow in the same transaction.
+insert into public.apm_weddings
+    (organization_id, client_id, couple_initials, venue_name, wedding_date, time_zone, status, created_by)
+values (
+    %(organization_id)s::uuid, %(client_id)s::uuid, %(couple_initials)s::text, %(venue_name)s::text,
+    %(wedding_date)s::date, %(time_zone)s::text, %(status)s::text, auth.uid()
+)
+returning id
+
+-- update_wedding --
+-- The whole wedding as it shall be.
+update public.apm_weddings
+set client_id = %(client_id)s::uuid,
+    couple_initials = %(couple_initials)s::text,
+    venue_name = %(venue_name)s::text,
+    wedding_date = %(wedding_date)s::date,
+    time_zone = %(time_zone)s::text,
+    status = %(status)s::text
+where id = %(id)s::uuid
+returning id
+
+-- upsert_wedding_people --
+-- The couple and whom to ring.
+insert into public.apm_wedding_people as p (organization_id, wedding_id, couple_names, contacts)
+values (%(organization_id)s::uuid, %(wedding_id)s::uuid, %(couple_names)s::text, %(contacts)s::jsonb)
+on conflict (organization_id, wedding_id) do update
+set couple_names = excluded.couple_names, contacts = excluded.contacts
+
+-- clear_wedding_windows --
+-- Before new phases take their place.
+delete from public.apm_wedding_windows
+where organization_id = %(organization_id)s::uuid and wedding_id = %(wedding_id)s::uuid
+
+-- add_wedding_windows --
+-- The phases as entered.
+insert into public.apm_wedding_windows (organization_id, wedding_id, phase, span)
+select %(organization_id)s::uuid, %(wedding_id)s::uuid, w.phase, tstzrange(w.starts_at, w.ends_at)
+from unnest(%(phases)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[]) as w (phase, starts_at, ends_at)
+
+-- delete_wedding --
+-- Gone with its people and phases.
+delete from public.apm_weddings
+where id = %(id)s::uuid
+
+-- answer_wedding_day --
+-- Whether the date, or today at the venue, is a wedding day; null for an organization that is not the caller's.
+select public.is_wedding_day(%(organization_id)s::uuid, %(date)s::date) as is_wedding_day, now() as at
+
+-- list_windows_at --
+-- The weddings under way at an instant, the next milestone first.
+select wedding_id, phase, lower(span) as starts_at, upper(span) as ends_at, time_zone, minutes_to_next_milestone
+from public.wedding_window_at(%(organization_id)s::uuid, %(at)s::timestamptz)
