@@ -1,5 +1,6 @@
 """A small world for the engine: vendors with samples, rules, ladders and weddings, and a clock."""
 
+import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -94,7 +95,7 @@ class EngineWorld:
         self, organization_id: UUID, start: datetime, end: datetime, value: float, **options: Any
     ) -> None:
         """A sample every ten seconds from `start` to before `end`."""
-        count = int((end - start) / (10 * SECOND))
+        count = math.ceil((end - start) / (10 * SECOND))
         await self.samples(
             organization_id, [(start + n * 10 * SECOND, value) for n in range(count)], **options
         )

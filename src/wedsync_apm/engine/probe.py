@@ -70,9 +70,15 @@ class Probe:
         return after_second_try(await self._call(check, url))
 
     async def _call(self, check: DueCheck, url: str) -> Finding:
+        # Where a redirect is the expected answer it is not followed.
+        redirects = 0 if any(300 <= code < 400 for code in check.expected_status_codes) else 3
         try:
             answer = await self.client.request(
-                "GET", url, timeout_seconds=check.timeout_seconds, read_body=False
+                "GET",
+                url,
+                timeout_seconds=check.timeout_seconds,
+                max_redirects=redirects,
+                read_body=False,
             )
         except EgressRefused as exc:
             return judge_refusal(exc.reason)

@@ -1,0 +1,171 @@
+"""What all cycles have in common, and the small jobs: rollups and tidying."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.support.engine import AT, MINUTE, EngineWorld, open_engine_world
+from tests.support.postgres import Database
+from wedsync_apm.db.pool import Connection
+from wedsync_apm.engine import evaluate, rollup, tidy
+from wedsync_apm.engine.cycle import Cycle, Outcome, run_forever, run_tick
+from wedsync_apm.engine.evaluate import Evaluator
+from wedsync_apm.engine.rollup import Rollup
+
+
+@pytest.fixture
+async def world(database: Database) -> AsyncIterator[EngineWorld]:
+    async with open_engine_world(database) as opened:
+        yield opened
+
+
+async def runs(world: EngineWorld, job: str) -> dict[str, object]:
+    """What is written down about a job."""
+    (row,) = await world.run("select * from apm_private.job_runs where job = %(job)s", job=job)
+    return row
+
+
+async def test_a_run_is_written_down_with_its_effects(world: EngineWorld) -> None:
+    async def job(cx: Connection, at: datetime) -> str:
+        await cx.execute("select 1")
+        return f"at {at:%Y}"
+
+    assert await run_tick(world.engine, Cycle("job", 1.0, job)) is Outcome.OK
+    row = await runs(world, "job")
+    assert (row["outcome"], row["failures_in_row"]) == ("ok", 0)
+    assert row["detail"] == f"at {datetime.now(UTC):%Y}"
+
+
+async def test_a_job_that_raises_is_set_back_recorded_and_tried_again(
+    world: EngineWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    vendor = await world.organization()
+    stop = asyncio.Event()
+    tries = 0
+
+    async def job(cx: Connection, at: datetime) -> str:
+        nonlocal tries
+        tries += 1
+        await cx.execute(
+            "update public.organizations set name = 'changed' where id = %s", (vendor,)
+        )
+        if tries == 2:
+            stop.set()
+            return ""
+        raise ValueError("a defect")
+
+    with caplog.at_level(logging.CRITICAL, "wedsync_apm.engine.cycle"):
+        assert await run_tick(world.engine, Cycle("job", 0.01, job)) is Outcome.FAILED
+    row = await runs(world, "job")
+    assert (row["outcome"], row["detail"], row["failures_in_row"]) == ("failed", "a defect", 1)
+    names = await world.run("select name from public.organizations")
+    assert [one["name"] for one in names] == ["Fern & Field"], "half a run leaves nothing"
+    await asyncio.wait_for(run_forever(world.engine, Cycle("job", 0.01, job), stop), 10)
+    row = await runs(world, "job")
+    assert (row["outcome"], row["failures_in_row"]) == ("ok", 0)
+
+
+async def test_a_run_over_its_time_is_broken_off(world: EngineWorld) -> None:
+    async def job(cx: Connection, at: datetime) -> str:
+        await cx.execute("select pg_sleep(30)")
+        return ""
+
+    assert await run_tick(world.engine, Cycle("job", 1.0, job, timeout=0.2)) is Outcome.FAILED
+    async with world.engine.connection() as cx:
+        await cx.execute("select 1")
+
+
+async def test_a_lost_conflict_is_tried_again_at_once(world: EngineWorld) -> None:
+    tries = 0
+
+    async def job(cx: Connection, at: datetime) -> str:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            await cx.execute(
+                "do $$ begin raise exception 'x' using errcode = 'serialization_failure'; end $$"
+            )
+        return ""
+
+    assert await run_tick(world.engine, Cycle("job", 1.0, job)) is Outcome.OK
+    assert tries == 3
+
+
+async def test_of_two_engines_one_has_an_exclusive_job(world: EngineWorld) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(cx: Connection, at: datetime) -> str:
+        begun.set()
+        await go_on.wait()
+        return ""
+
+    async def quick(cx: Connection, at: datetime) -> str:
+        return ""
+
+    first = asyncio.create_task(run_tick(world.engine, Cycle("job", 1.0, slow)))
+    await begun.wait()
+    assert await run_tick(world.engine, Cycle("job", 1.0, quick)) is Outcome.SKIPPED
+    assert await run_tick(world.engine, Cycle("other", 1.0, quick)) is Outcome.OK
+    go_on.set()
+    assert await first is Outcome.OK
+    assert await run_tick(world.engine, Cycle("job", 1.0, quick)) is Outcome.OK
+
+
+async def test_rollups_are_filled_and_late_samples_taken_in(world: EngineWorld) -> None:
+    vendor = await world.organization()
+    await world.steady(vendor, AT, AT + 3 * MINUTE, 100)
+    for name in rollup.WIDTHS:
+        assert await run_tick(world.engine, Cycle("rollup", 1.0, Rollup(name).run_once)) is (
+            Outcome.OK
+        )
+    counted = (
+        "select sum(sample_count)::int as n, count(*)::int as buckets from public.apm_rollups \
+        where bucket_width = '1 minute'"
+    )
+    assert await world.run(counted) == [{"n": 18, "buckets": 3}]
+    await world.samples(vendor, [(AT + timedelta(seconds=5), 100)])
+    await run_tick(world.engine, Cycle("rollup", 1.0, Rollup("1m").run_once))
+    assert await world.run(counted) == [{"n": 19, "buckets": 3}]
+    assert (await runs(world, "rollup"))["detail"] == "1 buckets"
+
+
+async def test_flushes_go_when_every_reader_has_passed_them(world: EngineWorld) -> None:
+    vendor = await world.organization()
+    await world.samples(vendor, [(AT, 1)])
+    await world.run("update apm_private.flushes set flushed_at = now() - interval '1 hour'")
+    kept = "select count(*)::int as n from apm_private.flushes"
+
+    async def tidy_up() -> None:
+        assert await run_tick(world.engine, Cycle("tidy", 1.0, tidy.run_once)) is Outcome.OK
+
+    await tidy_up()
+    assert await world.run(kept) == [{"n": 1}], "nobody has read it"
+    await run_tick(world.engine, Cycle("evaluate", 1.0, Evaluator().run_once))
+    for name in list(rollup.WIDTHS)[1:]:
+        await run_tick(world.engine, Cycle(f"rollup {name}", 1.0, Rollup(name).run_once))
+    await tidy_up()
+    assert await world.run(kept) == [{"n": 1}], "one reader has not"
+    await run_tick(world.engine, Cycle("rollup 1m", 1.0, Rollup("1m").run_once))
+    await tidy_up()
+    assert await world.run(kept) == [{"n": 0}]
+    readers = await world.run("select name from apm_private.cursors")
+    assert {row["name"] for row in readers} == {evaluate.READER, *rollup.READERS}
+
+
+async def test_partitions_are_made_ahead_and_late_rows_cry_out(
+    world: EngineWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with world.engine.connection() as cx:
+        words = await tidy.run_once(cx, datetime.now(UTC) + timedelta(days=3))
+    # Three more days, and a month more where the third falls into the next one.
+    assert int(words.split()[0]) in (3, 4)
+    assert tidy.LATE_BYTES.value(partition="apm_metrics_default") == 0
+    vendor = await world.organization()
+    await world.samples(vendor, [(datetime(2031, 1, 1, tzinfo=UTC), 1)])
+    async with world.engine.connection() as cx:
+        await tidy.run_once(cx, datetime.now(UTC))
+    assert tidy.LATE_BYTES.value(partition="apm_metrics_default") > 0
+    assert "apm_metrics_default" in caplog.text
