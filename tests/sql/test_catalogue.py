@@ -83,7 +83,7 @@ def test_sequences_are_closed_but_for_those_who_fill_them(cx: Connection) -> Non
         (f"apm_private.{name}", grantee)
         for name in ("series_ids", "block_ids")
         for grantee in ("apm_definer", "apm_writer")
-    }
+    } | {("apm_private.block_ids", "apm_engine")}
 
 
 def test_public_and_anonymous_may_call_nothing(cx: Connection) -> None:

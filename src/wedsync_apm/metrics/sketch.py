@@ -1,5 +1,5 @@
-"""The quantile sketch of a rollup: buckets whose bounds grow by 4.08 %, so that a quantile is
-within 2 % of the true value, and two sketches add up to the sketch of both.
+"""The quantile sketch of a rollup: buckets whose bounds grow by 2.02 %, so that a quantile is
+within 1 % of the true value, and two sketches add up to the sketch of both.
 
 SQL writes it and reads it too; this is the same format for Python. A sketch is a row of six-byte
 entries, `code` (int2) and `count` (int4), big-endian, in ascending order of code. Code 0 counts
@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-GAMMA: Final = 1.02 / 0.98
+GAMMA: Final = 1.01 / 0.99
 """Ratio of a bucket's bounds."""
 
 _OFFSET: Final = 16384

@@ -30,7 +30,7 @@ call apm_private.protect_table('public.apm_series');
 -- find_series, list_metrics: an organization's series by name
 create index idx_apm_series_organization_name on public.apm_series (organization_id, service_name, metric_name);
 grant usage on sequence apm_private.series_ids to apm_definer, apm_writer;
-grant usage on sequence apm_private.block_ids to apm_definer, apm_writer;
+grant usage on sequence apm_private.block_ids to apm_definer, apm_writer, apm_engine;
 
 grant select on public.apm_series to authenticated;
 create policy apm_series_authenticated_select on public.apm_series for select to authenticated

@@ -90,7 +90,8 @@ declare
     cursor_name text := 'rollup ' || extract(epoch from aggregate_metrics.bucket)::bigint;
     read_up_to pg_snapshot;
     now_at pg_snapshot := pg_current_snapshot();
-    log_gamma constant float8 := ln(1.02 / 0.98);
+    -- bounds that grow by this factor keep a quantile within 1 %, between 1e-142 and 1e142
+    log_gamma constant float8 := ln(1.01 / 0.99);
     written bigint;
 begin
     if aggregate_metrics.bucket not in (interval '1 minute', interval '5 minutes', interval '1 hour', interval '1 day') then
