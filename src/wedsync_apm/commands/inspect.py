@@ -1,6 +1,7 @@
 """`health-report`, `audit` and `doctor`."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
@@ -21,14 +22,16 @@ from wedsync_apm.commands.common import (
     say,
     settings_for,
 )
-from wedsync_apm.config import Settings, load_settings
+from wedsync_apm.config import Settings
 from wedsync_apm.db.logins import role_conninfo
 from wedsync_apm.db.pool import Pool, open_pool
 from wedsync_apm.errors import ConfigurationError
 from wedsync_apm.health import render
 from wedsync_apm.health.audit import Audit, Subject, audit
+from wedsync_apm.health.doctor import examine
 from wedsync_apm.health.model import Report, Verdict
 from wedsync_apm.health.report import find_member, take_report
+from wedsync_apm.launch import is_loopback
 
 Result = TypeVar("Result")
 
@@ -145,6 +148,11 @@ def _patience(what: str) -> Any:
 def doctor(
     *, data_dir: DataDir = None, database_url: DatabaseUrl = None, as_json: AsJson = False
 ) -> None:
-    """Look for what is wrong with this installation; exit 1 if an error was found."""
-    load_settings(data_dir=data_dir, database_url=database_url)
-    emit([], as_json=as_json)
+    """Look for what is wrong with this installation; exit 1 if something does not work."""
+    settings = settings_for(data_dir, database_url)
+    with _patience("Examining"):
+        found = examine(settings, os.environ, is_loopback(settings.host))
+    text = "\n".join(f"{a.code}  {a.text}\n          {a.hint}" for a in found)
+    emit(found, as_json=as_json, text=text or "Nothing to complain about.")
+    if any(ailment.is_error for ailment in found):
+        raise SystemExit(1)

@@ -253,3 +253,26 @@ select
         ) as w
         where w.wedding_id = %(wedding_id)s::uuid
     ) as windows_after_the_end
+
+-- read_installation [apm_engine] --
+-- What the doctor asks about the database: whether the writer takes the fast way, whether anybody can sign in, and the
+-- database's clock.
+select
+    (select rolbypassrls from pg_roles where rolname = 'apm_writer') as writer_bypasses,
+    (select count(*) from apm_private.users where disabled_at is null) as users,
+    exists (select from pg_extension where extname = 'pg_stat_statements') as has_statement_statistics,
+    clock_timestamp() as at
+
+-- list_missing_host_columns [apm_engine] --
+-- Columns of the host's tables without which organizations, people and weddings cannot be read.
+select needed.table_name || '.' || needed.column_name as missing
+from (values
+    ('organizations', 'id'), ('organizations', 'name'),
+    ('user_profiles', 'user_id'), ('user_profiles', 'organization_id'), ('user_profiles', 'role'),
+    ('clients', 'id'), ('clients', 'organization_id'), ('clients', 'wedding_date'), ('clients', 'status')
+) as needed (table_name, column_name)
+where not exists (
+    select from pg_attribute
+    where attrelid = to_regclass('public.' || needed.table_name) and attname = needed.column_name and not attisdropped
+)
+order by 1
