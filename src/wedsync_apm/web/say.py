@@ -91,6 +91,8 @@ def figure(value: float | None, unit: str | None) -> str:
     if value is None:
         return "no data"
     unit = (unit or "").strip()
+    if unit.endswith("/s") and len(unit) > 2:
+        return f"{figure(value, unit[:-2])}/s"
     text = f"{number(value)} {unit}".strip()
     if unit.lower() in _TIMES:
         text = _time(value * _TIMES[unit.lower()])

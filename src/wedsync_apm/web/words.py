@@ -381,7 +381,7 @@ WORDS: Final[Mapping[str, str]] = {
     "report.failures": "What failed",
     "report.passes": "What passed",
     "report.statement": "The statement",
-    "report.limit": "limit {limit}",
+    "report.limit": "expected {limit}",
     # more
     "more.title": "More",
     "more.theme": "How it looks",

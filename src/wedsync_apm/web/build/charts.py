@@ -31,6 +31,7 @@ from wedsync_apm.web.views.wedding import WeddingCard
 from wedsync_apm.web.words import say as words
 
 MOST_LINES: Final = 4
+YOUNG: Final = timedelta(minutes=5)
 AHEAD: Final = timedelta(minutes=60)
 SPARK_POINTS: Final = 24
 
@@ -123,6 +124,7 @@ def build_data(
     limit: Limit | None = None,
     weddings: Sequence[WeddingCard] = (),
     incidents: Iterable[Incident] = (),
+    is_plain: bool = False,
 ) -> ChartData:
     """The JSON of a chart: one value a step, None where nothing was measured."""
     begin, end = window_of(chosen, now)
@@ -152,7 +154,7 @@ def build_data(
     return ChartData(
         unit=unit_of(unit, aggregation),
         zone=zone,
-        begins=begin.timestamp(),
+        begins=first_shown(answer, begin, end),
         ends=ends,
         now=now.timestamp(),
         step=step,
@@ -165,7 +167,18 @@ def build_data(
             Tick(i.began_at.timestamp(), i.headline) for i in incidents if i.began_at > begin
         ),
         is_share=(unit or "") in ("%", "percent", "ratio") and _is_high(lines),
+        is_plain=is_plain,
     )
+
+
+def first_shown(answer: RangeAnswer, begin: datetime, end: datetime) -> float:
+    """Where the axis begins: with a metric that is younger than the range, shortly before it."""
+    span = (end - begin).total_seconds()
+    youngest = min((one.points[0][0] for one in answer.series), default=begin.timestamp())
+    latest = end.timestamp() - min(span, YOUNG.total_seconds())
+    if youngest - begin.timestamp() < span / 2:
+        return begin.timestamp()
+    return min(youngest - span / 60, latest)
 
 
 def step_of(answer: RangeAnswer) -> float:
@@ -255,6 +268,7 @@ def sentence_of(
     now: datetime,
     zone: str,
     step: float,
+    is_plain: bool = False,
 ) -> str:
     """The chart in words, for those who cannot see it."""
     if reading.now is None or reading.last_at is None or reading.usual is None:
@@ -263,10 +277,11 @@ def sentence_of(
         return words(
             "charts.old", time=say.when(datetime.fromtimestamp(reading.last_at, UTC), now, zone)
         )
-    gaps = {"figure": say.figure(reading.now, unit), "usual": say.figure(reading.usual, unit)}
+    figure = say.plain_figure if is_plain else say.figure
+    gaps = {"figure": figure(reading.now, unit), "usual": figure(reading.usual, unit)}
     if limit is None:
         return words("charts.now", **gaps)
-    return words("charts.now_limit", **gaps, limit=say.figure(limit.value, unit))
+    return words("charts.now_limit", **gaps, limit=figure(limit.value, unit))
 
 
 def series_url(metric: str, chosen: Range, form: str) -> str:
@@ -303,9 +318,16 @@ def build_figure(
 
 
 def build_tile(
-    title: str, reading: Reading, *, unit: str | None, limit: Limit | None, rule: AlertRule | None
+    title: str,
+    reading: Reading,
+    *,
+    unit: str | None,
+    limit: Limit | None,
+    rule: AlertRule | None,
+    is_plain: bool = False,
 ) -> Tile:
     """The figure of now with its limit, or with what is usual."""
+    figure = say.plain_figure if is_plain else say.figure
     is_over = (
         rule is not None
         and limit is not None
@@ -315,8 +337,8 @@ def build_tile(
     if limit is not None:
         note: str = limit.words
     else:
-        note = words("charts.usual", figure=say.figure(reading.usual, unit))
-    return Tile(title, say.figure(reading.now, unit), note, reading.spark, is_over)
+        note = words("charts.usual", figure=figure(reading.usual, unit))
+    return Tile(title, figure(reading.now, unit), note, reading.spark, is_over)
 
 
 def range_options(chosen: Range, path: str, query: Mapping[str, str]) -> tuple[Option, ...]:
@@ -329,7 +351,7 @@ def range_options(chosen: Range, path: str, query: Mapping[str, str]) -> tuple[O
 
 def build_table(
     data: ChartData,
-    figure: Figure,
+    chart: Figure,
     *,
     ranges: tuple[Option, ...],
     csv: str,
@@ -337,18 +359,19 @@ def build_table(
     now: datetime,
 ) -> TableView:
     """The same values as a table, newest first."""
+    figure = say.plain_figure if data.is_plain else say.figure
     rows = [
         (
             say.when(datetime.fromtimestamp(at, UTC), now, data.zone),
-            tuple(say.figure(line.values[index], data.unit) for line in data.lines),
+            tuple(figure(line.values[index], data.unit) for line in data.lines),
         )
         for index, at in enumerate(data.x)
         if any(line.values[index] is not None for line in data.lines)
     ]
     return TableView(
-        figure.title,
-        figure.caption,
-        figure.sentence,
+        chart.title,
+        chart.caption,
+        chart.sentence,
         tuple(line.name for line in data.lines),
         tuple(reversed(rows)),
         csv,

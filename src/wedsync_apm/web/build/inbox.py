@@ -19,10 +19,12 @@ _KINDS: dict[str, Kind] = {
     "unknown": "warn", "retry": "warn",
 }  # fmt: skip
 
+_ICONS = {"inbox": "inbox", "pending": "clock", "leased": "clock", "sending": "clock"}
+
 
 def state_of(state: str) -> Status:
     """A delivery's state in words."""
-    return Status(_KINDS.get(state, "none"), words(f"delivery.{state}"))
+    return Status(_KINDS.get(state, "none"), words(f"delivery.{state}"), _ICONS.get(state, ""))
 
 
 def recipient_name(row: Row) -> str:

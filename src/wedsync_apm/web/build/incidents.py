@@ -262,7 +262,7 @@ def build_row(incident: Incident, scene: Scene, *, organization: str = "") -> In
         title=incident.headline,
         status=Status(_STATUS_KINDS[incident.status], words(f"incident.{incident.status.value}")),
         since=incident.began_at,
-        detail=", ".join(parts),
+        detail=say.sentence(", ".join(parts)),
         end=end,
     )
 
@@ -326,7 +326,7 @@ def build_facts(
         (
             "engineer.value",
             f"{say.figure(incident.metric_value, scene.unit)}, "
-            f"{words('report.limit', limit=say.figure(incident.threshold_value, scene.unit))}",
+            f"{words('charts.limit', figure=say.figure(incident.threshold_value, scene.unit))}",
             False,
         ),
         ("engineer.metric", metric, True),

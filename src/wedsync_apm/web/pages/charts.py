@@ -76,6 +76,7 @@ async def charts_page(request: PageRequest) -> Html:
                     unit=one.unit,
                     limit=one.limit,
                     rule=one.rule,
+                    is_plain=not here.is_engineer,
                 )
                 for one in readings[:TILES]
             ),
@@ -160,6 +161,7 @@ async def read_data(here: Visit, reading: MetricReading, chosen: Range) -> Chart
         limit=reading.limit,
         weddings=[one for one in await read_weddings(here) if one.marker is not None],
         incidents=[i for i in lately.incidents if reading.rule and i.alert_id == reading.rule.id],
+        is_plain=not here.is_engineer,
     )
 
 

@@ -22,6 +22,7 @@ from wedsync_apm.web.build.charts import (
     function_for,
     limit_of,
     read_series,
+    rule_for,
     sentence_of,
     title_of,
     unit_of,
@@ -151,15 +152,7 @@ async def read_metric(
     step: timedelta | None = None,
 ) -> MetricReading:
     """One metric's values over a range."""
-    rule = next(
-        (
-            r
-            for r in all_rules
-            if r.is_active
-            and r.watches(metric.service_name, metric.metric_name, dict(r.tag_filter))
-        ),
-        None,
-    )
+    rule = rule_for(all_rules, metric.service_name, metric.metric_name)
     aggregation = function_for(metric, rule)
     begin, end = window_of(chosen, here.at)
     answer = await metrics.query_range(
@@ -192,6 +185,7 @@ def figure_of(here: Visit, reading: MetricReading, chosen: Range, *, technical: 
             now=here.at,
             zone=here.zone,
             step=reading.answer.step_seconds,
+            is_plain=not here.is_engineer,
         ),
         technical=reading.name if technical else "",
     )

@@ -1,15 +1,22 @@
 """Today, and the calendar."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
+from uuid import UUID
 
 from litestar import get
 
 from wedsync_apm.incidents import store as incidents
+from wedsync_apm.incidents.model import Incident
 from wedsync_apm.metrics import store as metrics
+from wedsync_apm.metrics.store import Metric
 from wedsync_apm.rules import store as rules
+from wedsync_apm.rules.model import AlertRule
+from wedsync_apm.rules.patterns import full_name
 from wedsync_apm.types import IncidentStatus, Role
-from wedsync_apm.web.build.charts import choose_range
+from wedsync_apm.web.build import Row
+from wedsync_apm.web.build.charts import choose_range, rule_for
 from wedsync_apm.web.build.today import build_contacts, build_today, week_words
 from wedsync_apm.web.build.weddings import build_agenda
 from wedsync_apm.web.pages.frame import Html, PageRequest, Visit, visit
@@ -63,28 +70,36 @@ async def today_page(request: PageRequest) -> Html:
                 here.membership.help_line, await read_contacts_of_weddings(here)
             ),
             week=week_words(week.incidents, here.at),
-            figure=await _figure(here, live, all_rules),
+            figure=await _figure(here, live, all_rules, checks),
             phone=here.membership.help_line or "",
         )
         return here.page("today.html", "today", view)
 
 
-async def _figure(here: Visit, live: Any, all_rules: Any) -> Figure | None:
-    """The chart of the first problem, else of the first metric that a rule watches."""
+async def _figure(
+    here: Visit,
+    live: Sequence[Incident],
+    all_rules: Mapping[UUID, AlertRule],
+    checks: Sequence[Row],
+) -> Figure | None:
+    """The chart of the first problem, else of the service that a wedding hangs on most, else of
+    the first metric that a rule watches."""
     for incident in live:
-        rule = all_rules.get(incident.alert_id)
+        rule = all_rules.get(incident.alert_id) if incident.alert_id else None
         if rule:
             return await read_rule_figure(here, rule, is_engineer=here.is_engineer)
     chosen = choose_range("1h")
-    for metric in await metrics.list_metrics(here.cx, here.organization_id, limit=MOST_METRICS):
-        watching = [
-            r
-            for r in all_rules.values()
-            if r.is_active
-            and r.watches(metric.service_name, metric.metric_name, dict(r.tag_filter))
-        ]
-        if watching:
-            reading = await read_metric(here, metric, chosen, all_rules=watching)
+    first = [row["source_metric"] for row in checks if row["source_metric"]]
+    catalogue = await metrics.list_metrics(here.cx, here.organization_id, limit=MOST_METRICS)
+    active = [rule for rule in all_rules.values() if rule.is_active]
+
+    def rank(metric: Metric) -> int:
+        name = full_name(metric.service_name, metric.metric_name)
+        return first.index(name) if name in first else len(first)
+
+    for metric in sorted(catalogue, key=rank):
+        if rule_for(active, metric.service_name, metric.metric_name):
+            reading = await read_metric(here, metric, chosen, all_rules=active)
             return figure_of(here, reading, chosen, technical=here.is_engineer)
     return None
 

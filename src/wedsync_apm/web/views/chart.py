@@ -55,6 +55,7 @@ class ChartData:
     bands: tuple[Band, ...] = ()
     ticks: tuple[Tick, ...] = ()
     is_share: bool = False
+    is_plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,11 @@ THEMES: tuple[Theme, ...] = ("system", "light", "dark", "sunlight")
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A state as shape (by `kind`), word and colour."""
+    """A state as shape (by `kind`, or by an icon of its own), word and colour."""
 
     kind: Kind
     word: str
+    icon: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,17 @@
   const reduce = (n, places) => n.toLocaleString("en-GB", { maximumFractionDigits: places });
 
   // The largest unit that keeps two or three figures; the axis and the readout speak alike.
-  function figure(value, unit) {
+  // For people outside computing times are in seconds, never in ms.
+  function figure(value, unit, isPlain) {
     if (value === null || value === undefined) return "no data";
+    if (unit && unit.length > 2 && unit.endsWith("/s")) return figure(value, unit.slice(0, -2), isPlain) + "/s";
     const factor = TIMES[(unit || "").toLowerCase()];
     const size = Math.abs(value);
     const places = size >= 100 || Number.isInteger(value) ? 0 : size >= 10 ? 1 : 2;
     if (factor) {
       const s = value * factor, a = Math.abs(s);
       if (a === 0) return "0 s";
+      if (isPlain && a < 10) return reduce(s, a < 1 ? 2 : 1) + " s";
       if (a < 1e-3) return reduce(s * 1e6, 0) + " µs";
       if (a < 1) return reduce(s * 1e3, a < 0.01 ? 1 : 0) + " ms";
       if (a < 120) return reduce(s, a < 10 ? 1 : 0) + " s";
@@ -147,7 +150,7 @@
           Object.assign({}, axis, {
             grid: { stroke: look.line, width: 1 }, space: 36,
             size: (u, values) => 12 + 7 * Math.max(3, ...(values || [""]).map((v) => v.length)),
-            values: (u, splits) => splits.map((v) => figure(v, this.data.unit)),
+            values: (u, splits) => splits.map((v) => figure(v, this.data.unit, this.data.is_plain)),
           }),
         ],
         series: [{}].concat(data.lines.map((line, i) => ({
@@ -257,7 +260,8 @@
         const inside = to - from > size + 8 * k;
         const x = inside ? from + 6 * k : from - 6 * k;
         const edge = inside ? from : from - size - 6 * k;
-        const isTaken = ends.some(([px, py]) => edge < px + 64 * k && px - 64 * k < to && py < top + 34 * k);
+        const isTaken = ends.some(([px, py]) => edge < px + 64 * k && px - 64 * k < to && py < top + 34 * k)
+          || (edge < left + 140 * k && data.limits.some((l) => u.valToPos(l.value, "y", true) < top + 40 * k));
         this.words(c, name, x, isTaken ? top + height - 6 * k : top + 13 * k, inside ? "left" : "right", this.look.accent, k);
       }
       c.fillStyle = this.look.crit;
@@ -295,7 +299,7 @@
 
     // Up to three series carry their last value where they end.
     lastValues(u, c, k) {
-      const { lines, x, unit } = this.data, { left, top, width, height } = u.bbox;
+      const { lines, x, unit, is_plain: isPlain } = this.data, { left, top, width, height } = u.bbox;
       if (lines.length > 3) return;
       c.font = `700 ${13 * k}px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif`;
       const taken = [];
@@ -311,7 +315,7 @@
         c.fill();
         if (taken.some((other) => Math.abs(other - py) < 16 * k)) return;
         taken.push(py);
-        const text = figure(line.values[last], unit), size = c.measureText(text).width;
+        const text = figure(line.values[last], unit, isPlain), size = c.measureText(text).width;
         const before = px + size + 10 * k > left + width;
         const y = Math.max(top + 13 * k, Math.min(top + height - 4 * k, before ? py - 8 * k : py + 4 * k));
         this.words(c, text, before ? px - 8 * k : px + 8 * k, y, before ? "right" : "left", this.look.ink, k);
@@ -363,7 +367,7 @@
       const at = this.clock.format(new Date(this.data.x[index] * 1e3));
       const values = this.data.lines
         .map((line, i) => (this.only === null || this.only === i
-          ? (this.data.lines.length > 1 ? line.name + " " : "") + figure(line.values[index], this.data.unit) : null))
+          ? (this.data.lines.length > 1 ? line.name + " " : "") + figure(line.values[index], this.data.unit, this.data.is_plain) : null))
         .filter((text) => text !== null);
       this.readEl.textContent = at + "  " + values.join(", ");
     }
