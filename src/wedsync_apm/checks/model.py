@@ -115,12 +115,9 @@ def after_second_try(second: Finding) -> Finding:
 
 
 def seconds_words(milliseconds: float) -> str:
-    """A response time as vendors read it: 0.05 s, 0.8 s, 9.1 s, 21 s."""
+    """A response time as vendors read it: under 0.01 s, 0.05 s, 0.8 s, 9.1 s, 21 s."""
     seconds = milliseconds / 1000
-    return (
-        f"{seconds:.2f} s"
-        if seconds < 0.1
-        else f"{seconds:.1f} s"
-        if seconds < 10
-        else (f"{seconds:.0f} s")
-    )
+    if seconds < 0.01:
+        return "under 0.01 s"
+    digits = 2 if seconds < 0.1 else 1 if seconds < 10 else 0
+    return f"{seconds:.{digits}f} s"

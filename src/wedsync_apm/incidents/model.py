@@ -73,10 +73,9 @@ _TARGETS: Final = {
 
 
 def offers(status: IncidentStatus, role: Role) -> tuple[Action, ...]:
-    """What a page offers to somebody of this role, the next step first."""
-    words = (Action.SEEN, Action.NOTE) if role is not Role.VIEWER else (Action.SEEN,)
+    """What a page offers to somebody of this role, the next step first; a viewer only looks."""
     if role is Role.VIEWER:
-        return words
+        return ()
     # Only what is over can come back by hand; an acknowledgement expires by itself.
     steps = tuple(
         action
@@ -84,7 +83,7 @@ def offers(status: IncidentStatus, role: Role) -> tuple[Action, ...]:
         if target in FOLLOWING[status]
         and (action is not Action.REOPEN or status is IncidentStatus.RESOLVED)
     )
-    return steps + words
+    return (*steps, Action.SEEN, Action.NOTE)
 
 
 @dataclass(frozen=True, slots=True)
