@@ -1,7 +1,7 @@
 """Servers for the schema's tests: each version at hand, migrated by a superuser and by an owner who is none."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,3 +123,17 @@ def clone(house: House) -> Iterator[tuple[House, Database]]:
     """A migrated database of one's own, empty, on each server in turn."""
     with house.server.clone() as database:
         yield house, database
+
+
+@pytest.fixture
+def figure(record_property: Callable[[str, object], None]) -> Callable[[str, str], None]:
+    """Notes a measured figure; all are printed at the end of the run."""
+    return lambda name, value: record_property(f"figure: {name}", value)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The figures of tests that passed."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name.startswith("figure: "):
+                terminalreporter.write_line(f"{name}: {value} [{report.nodeid.partition('::')[2]}]")

@@ -314,6 +314,7 @@ as $$
 declare
     link apm_private.acknowledge_links%rowtype;
     current_status public.incident_status;
+    current_generation int;
 begin
     select l.* into link from apm_private.acknowledge_links as l
     where l.token_hash = use_acknowledge_link.token_hash for update;
@@ -324,10 +325,13 @@ begin
     elsif link.expires_at <= use_acknowledge_link.at then
         return 'expired';
     end if;
-    select i.status into current_status from public.apm_incidents as i
+    select i.status, i.generation into current_status, current_generation from public.apm_incidents as i
     where i.organization_id = link.organization_id and i.id = link.incident_id for update;
     if current_status <> 'open' then
         return current_status::text;
+    elsif current_generation <> link.generation then
+        -- It came again since: whoever is told of that has a link of his own.
+        return 'expired';
     end if;
     perform set_config('apm.actor', link.receiver, true);
     perform set_config('apm.note', 'by the one-tap link', true);
