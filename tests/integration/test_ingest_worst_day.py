@@ -189,6 +189,18 @@ async def test_more_than_can_wait_is_told_to_come_back(database: Database) -> No
         task.cancel()
 
 
+async def test_counts_of_refusals_that_cannot_be_kept_stop_nothing(database: Database) -> None:
+    with connect(database.owner, autocommit=True) as cx:
+        cx.execute("insert into organizations (id, name) values (%s, 'A')", (ORGANIZATION_A,))
+        cx.execute("drop function apm_private.count_refusals")
+    async with sending(database) as client:
+        for number in range(3):
+            content = {"samples": [*body(number)["samples"], {}]}
+            answer = await client.post(METRICS, json=content, headers=bearer("a"))
+            assert (answer.status_code, answer.json()["rejected"]) == (202, 1)
+            await asyncio.sleep(0.1)
+
+
 async def test_a_flush_that_hangs_fails_its_requests_and_the_next_one_works(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

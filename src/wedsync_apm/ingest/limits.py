@@ -95,6 +95,7 @@ class SampleBudget:
     ) -> None:
         self._rate, self._burst, self._clock = rate, burst, clock
         self._filled: dict[UUID, tuple[float, float]] = {}
+        self._tidy_at = 100_000
 
     def take(self, organization_id: UUID, samples: int) -> float:
         """Seconds to wait before anything is taken; 0 means that the samples are taken now."""
@@ -105,8 +106,9 @@ class SampleBudget:
             self._filled[organization_id] = level, now
             return max(-level / self._rate, 1 / self._rate)
         self._filled[organization_id] = level - samples, now
-        if len(self._filled) > 100_000:
+        if len(self._filled) >= self._tidy_at:
             self._drop_full(now)
+            self._tidy_at = max(100_000, 2 * len(self._filled))
         return 0.0
 
     def _drop_full(self, now: float) -> None:

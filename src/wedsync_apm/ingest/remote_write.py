@@ -233,7 +233,7 @@ class RemoteWriteDecoder:
             organization_id,
             service_name,
             metric_name,
-            tuple(sorted(tags.items())),
+            self.directory.share_tags(sorted(tags.items())),
             infer_metric_type(metric_name),
         )
         return self.directory.handle(key)

@@ -84,6 +84,7 @@ class Writer:
         self._series_limit = series_limit
         self._most_pending = most_pending_samples
         self._jobs: list[_Job] = []
+        self._unsettled: set[asyncio.Future[Written]] = set()
         self._pending_samples = 0
         self._refusals: dict[tuple[UUID, str, str], Refusal] = {}
         self._refusals_due = 0.0
@@ -112,6 +113,8 @@ class Writer:
             )
         job = _Job(batch, asyncio.get_running_loop().create_future())
         self._jobs.append(job)
+        self._unsettled.add(job.done)
+        job.done.add_done_callback(self._unsettled.discard)
         self._pending_samples += len(batch)
         PENDING.set(self._pending_samples)
         self._wake.set()
@@ -148,7 +151,8 @@ class Writer:
     async def drain(self) -> None:
         """Takes no more batches, and returns when those that wait are settled."""
         self._closing = True
-        await asyncio.gather(*(job.done for job in self._jobs), return_exceptions=True)
+        if self._unsettled:
+            await asyncio.wait(self._unsettled)
         if self._refusals:
             await self._flush_refusals()
 
@@ -331,16 +335,19 @@ class Writer:
             async with asyncio.timeout(FLUSH_TIMEOUT_SECONDS):
                 with wrap_database_errors():
                     await store.count_refusals(await self._connection(), refusals)
-        except (DatabaseAway, StorageFull, TimeoutError) as exc:
+        except Exception as exc:
+            # Whatever it is: samples must go on being written.
             log.warning(
-                "Refusals could not be counted for their owners yet: %s",
+                "Refusals could not be counted for their owners: %s",
                 exc,
-                extra={"action": "refusals_failed"},
+                extra={"action": "refusals_failed", "reason": type(exc).__name__},
             )
+            await self._disconnect()
+            if not isinstance(exc, DatabaseAway | StorageFull | TimeoutError):
+                return  # it would fail for ever
             for key, newer in self._refusals.items():
                 refusals.setdefault(key, Refusal()).count += newer.count
             self._refusals = refusals
-            await self._disconnect()
 
     async def _connection(self) -> store.Connection:
         if self._cx is None or self._cx.closed:

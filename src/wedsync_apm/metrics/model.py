@@ -4,6 +4,7 @@ A sample's series is an integer, its *handle* in a `SeriesDirectory`: columns of
 lets a batch be grouped, checked and packed without a Python loop over its samples.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
@@ -57,12 +58,13 @@ class SeriesDirectory:
     decoded with the old one keep it alive until they are stored.
     """
 
-    def __init__(self, capacity: int = 1_000_000) -> None:
+    def __init__(self, capacity: int = 600_000) -> None:
         self.keys: list[SeriesKey] = []
         self.organizations: list[UUID] = []
         self.organization_bytes: list[bytes] = []
         self._capacity = capacity
         self._handles: dict[SeriesKey, int] = {}
+        self._tags: dict[tuple[str, str], tuple[str, str]] = {}
         self._organization_handles: dict[UUID, int] = {}
         self._organization = np.zeros(1024, np.int64)
         self._series_id = np.zeros(1024, np.int32)
@@ -76,9 +78,15 @@ class SeriesDirectory:
         return len(self.keys) >= self._capacity
 
     def handle(self, key: SeriesKey) -> int:
-        """The handle of a series, a new one if it was never met."""
+        """The handle of a series, a new one if it was never met.
+
+        A unit that comes only now is learnt: the series is unresolved until the database has it.
+        """
         found = self._handles.get(key)
         if found is not None:
+            if key.unit is not None and self.keys[found].unit is None:
+                self.keys[found] = key
+                self._series_id[found] = UNRESOLVED
             return found
         handle = len(self.keys)
         if handle == len(self._series_id):
@@ -90,6 +98,10 @@ class SeriesDirectory:
         self._handles[key] = handle
         self._organization[handle] = self.organization_handle(key.organization_id)
         return handle
+
+    def share_tags(self, tags: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+        """The same tags, each pair kept once however many series have it."""
+        return tuple(self._tags.setdefault(tag, tag) for tag in tags)
 
     def organization_handle(self, organization_id: UUID) -> int:
         """The position of an organization in `organizations`, a new one if it was never met."""

@@ -113,6 +113,19 @@ def test_what_is_asked_again_and_when() -> None:
     assert directory.series_ids(handles).tolist() == [11, 12, REFUSED, 0]
 
 
+def test_a_unit_that_comes_later_is_learnt() -> None:
+    directory, organization = SeriesDirectory(), uuid4()
+    handle = directory.handle(SeriesKey(organization, "s", "m"))
+    one = np.array([handle])
+    directory.resolve(one, np.array([5], np.int32), at=1)
+    assert directory.handle(SeriesKey(organization, "s", "m", (), "gauge", "ms")) == handle
+    assert directory.unresolved(one, older_than=0, refused_before=0).tolist() == [handle]
+    assert directory.keys[handle].unit == "ms"
+    directory.resolve(one, np.array([5], np.int32), at=1)
+    directory.handle(SeriesKey(organization, "s", "m"))
+    assert directory.unresolved(one, older_than=0, refused_before=0).tolist() == []
+
+
 def test_type_and_unit_split_no_series() -> None:
     organization = uuid4()
     one = SeriesKey(organization, "s", "m", (), "gauge", "ms")
