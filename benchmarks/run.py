@@ -10,6 +10,7 @@ import os
 import platform
 import statistics
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -44,6 +45,7 @@ class Run:
     first_per_second: float
     steady_per_second: float
     cpu_us_per_sample: float
+    cpu_us_by_part: dict[str, float]
     p50_ms: float
     p99_ms: float
     others_cores: float
@@ -113,7 +115,10 @@ def _measure(
     opening = send(url, first, headers, connections)
     cpu, busy, own = server.cpu_seconds(), _busy_seconds(), _own_seconds()
     sent = send(url, steady, headers, connections)
-    used = sum(seconds - cpu.get(pid, 0.0) for pid, seconds in server.cpu_seconds().items())
+    by_part: defaultdict[str, float] = defaultdict(float)
+    for (pid, part_name), seconds in server.cpu_seconds().items():
+        by_part[part_name] += seconds - cpu.get((pid, part_name), 0.0)
+    used = sum(by_part.values())
     others = _busy_seconds() - busy - used - (_own_seconds() - own)
     for part in (opening, sent):
         if part.first_refusal:
@@ -127,6 +132,9 @@ def _measure(
         first_per_second=_rate(opening),
         steady_per_second=_rate(sent),
         cpu_us_per_sample=used / sent.acknowledged * 1e6,
+        cpu_us_by_part={
+            name: round(seconds / sent.acknowledged * 1e6, 3) for name, seconds in by_part.items()
+        },
         p50_ms=latencies[len(latencies) // 2] * 1000,
         p99_ms=latencies[len(latencies) * 99 // 100] * 1000,
         others_cores=max(others, 0.0) / sent.seconds,
@@ -212,9 +220,19 @@ def report(facts: dict[str, Any], runs: Sequence[Run]) -> str:
             _spread(own, lambda run: run.others_cores, ".2f"),
         )
         lines.append(f"| {' | '.join(columns)} |")
-    lines += ["", *(f"- {name}: {server.what}" for name, server in SERVERS.items())]
+    parts = _parts([run for run in runs if run.server == OURS])
+    lines += ["", f"CPU us a sample of {OURS} by part, median: {parts}.", ""]
+    lines += [*(f"- {name}: {server.what}" for name, server in SERVERS.items())]
     lines += [f"- {name}: not measured, {why}" for name, why in facts["not_measured"].items()]
     return "\n".join(lines) + "\n"
+
+
+def _parts(runs: Sequence[Run]) -> str:
+    names = dict.fromkeys(name for run in runs for name in run.cpu_us_by_part)
+    medians = {
+        name: statistics.median(run.cpu_us_by_part.get(name, 0.0) for run in runs) for name in names
+    }
+    return ", ".join(f"{name} {value:.2f}" for name, value in medians.items())
 
 
 def _spread(runs: Sequence[Run], value: Callable[[Run], float], shape: str) -> str:

@@ -84,17 +84,21 @@ class Server(ABC):
     def environment(self) -> dict[str, str]:
         return dict(os.environ)
 
-    def cpu_seconds(self) -> dict[int, float]:
-        """By process id, of the whole tree."""
+    def cpu_seconds(self) -> dict[tuple[int, str], float]:
+        """By process id and part, of the whole tree."""
         top = psutil.Process(self._process.pid)
         found = {}
         for process in [top, *top.children(recursive=True)]:
             try:
-                times = process.cpu_times()
+                times, command = process.cpu_times(), process.cmdline()
             except psutil.Error:
                 continue
-            found[process.pid] = times.user + times.system
+            found[process.pid, self.part(command)] = times.user + times.system
         return found
+
+    def part(self, command: list[str]) -> str:
+        """Which part of the server a process is."""
+        return self.name
 
     def _wait_until_ready(self, seconds: float = 120) -> None:
         end = time.monotonic() + seconds
@@ -121,6 +125,14 @@ class Ours(Server):
     def command(self) -> list[str]:
         data = str(self.folder / "data")
         return [_program(), "up", "--data-dir", data, "--port", str(self.port)]
+
+    def part(self, command: list[str]) -> str:
+        title = command[0] if command else ""
+        if title.startswith("postgres: apm_"):  # a backend names the role that it works for
+            return f"postgres for {title.split()[1]}"
+        if "postgres" in title:
+            return "postgres itself"
+        return next((one for one in ("serve", "work") if one in command), "supervisor")
 
     def environment(self) -> dict[str, str]:
         # The workload is days of traffic in seconds; the rate limit per vendor would refuse it.
