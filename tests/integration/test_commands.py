@@ -187,7 +187,7 @@ def test_a_second_organization_stands_beside_the_first(
 def test_a_password_that_was_made_is_shown_once_and_works(
     run: Run, here: tuple[str, ...], database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.stdin", open("/dev/null"))  # noqa: SIM115
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
     operator = ("--email", "dba@platform.example", "--role", "dba")
     code, out, _ = run("operator", "create", *operator, "--json", *here)
     assert code == 0

@@ -75,7 +75,8 @@ async def test_without_a_member_his_lines_are_unknown(pool: Pool, database: Data
         ("grant execute on function is_wedding_day(uuid, date) to public", "functions"),
         (
             "create or replace function is_wedding_day("
-            "organization_id uuid, check_date date default null) returns boolean language sql stable security definer set search_path = ''"
+            "organization_id uuid, check_date date default null) returns boolean"
+            " language sql stable security definer set search_path = ''"
             " as 'select true'",
             "wedding_day",
         ),
