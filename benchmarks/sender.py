@@ -2,10 +2,10 @@
 each answer before the next: what a server acknowledges is what is counted."""
 
 import http.client
-import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -31,16 +31,9 @@ def send(
     queues: defaultdict[int, list[Body]] = defaultdict(list)
     for body in bodies:
         queues[body.lane % connections].append(body)
-    parts = [Sent() for _ in queues]
-    threads = [
-        threading.Thread(target=_send_all, args=(url, queue, headers, part))
-        for queue, part in zip(queues.values(), parts, strict=True)
-    ]
     started = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(max_workers=len(queues)) as threads:
+        parts = list(threads.map(lambda queue: _send_all(url, queue, headers), queues.values()))
     whole = Sent(seconds=time.perf_counter() - started)
     for part in parts:
         whole.acknowledged += part.acknowledged
@@ -50,7 +43,8 @@ def send(
     return whole
 
 
-def _send_all(url: str, queue: list[Body], headers: Mapping[str, str], sent: Sent) -> None:
+def _send_all(url: str, queue: list[Body], headers: Mapping[str, str]) -> Sent:
+    sent = Sent()
     address = urlsplit(url)
     connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
     fixed = dict(headers)
@@ -66,3 +60,4 @@ def _send_all(url: str, queue: list[Body], headers: Mapping[str, str], sent: Sen
         elif not sent.first_refusal:
             sent.first_refusal = f"{answer.status} {text[:300]!r}"
     connection.close()
+    return sent
