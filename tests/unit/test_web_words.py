@@ -8,15 +8,50 @@ from string import Formatter
 import pytest
 from markupsafe import Markup
 
+from wedsync_apm.health.model import Outcome
+from wedsync_apm.metrics.ranges import Aggregation
+from wedsync_apm.notify.model import State
+from wedsync_apm.types import Channel, IncidentStatus, Role, ServiceStatus
+from wedsync_apm.web.render import EXTRAS
+from wedsync_apm.web.views.shell import THEMES
 from wedsync_apm.web.words import WORDS, say
+from wedsync_apm.weddings.model import Phase
 
+EVENT_KINDS = (
+    "opened", "acknowledged", "investigating", "resolved", "closed", "reopened", "expired",
+    "merged", "repeated", "seen", "note", "escalated", "exhausted", "delivery", "update",
+)  # fmt: skip
+BY_PEOPLE = {
+    "opened", "acknowledged", "investigating", "resolved", "closed", "reopened", "seen",
+}  # fmt: skip
 WEB = Path(str(files("wedsync_apm.web")))
 SOURCES = [*WEB.rglob("*.html"), *(p for p in WEB.rglob("*.py") if p.name != "words.py")]
-# Keys put together from data, by their beginning.
-BUILT = (
-    "nav.", "more.", "theme.", "error.", "status.", "engineer.", "phase.", "incident.",
-    "delivery.", "channel.", "event.", "problem.", "role.", "today.",
-)  # fmt: skip
+# Keys put together from data, by their beginning and what may follow.
+BUILT: dict[str, set[str]] = {
+    "nav.": {"today", "incidents", "weddings", "charts", "more", *(key for key, _ in EXTRAS)},
+    "more.": {f"{key}_note" for key, _ in EXTRAS},
+    "theme.": set(THEMES),
+    "error.": {
+        f"{status}.{part}"
+        for status in (401, 403, 404, 409, 422, 429, 500, 503)
+        for part in ("title", "body", "do")
+    },
+    "status.": {one.value for one in ServiceStatus},
+    "phase.": {*(one.value for one in Phase), "day"},
+    "incident.": {one.value for one in IncidentStatus},
+    "incident.engineer.": {one.value for one in IncidentStatus},
+    "delivery.": {one.value for one in State},
+    "channel.": {one.value for one in Channel},
+    "role.": {one.value for one in Role},
+    "function.": {one.value for one in Aggregation},
+    "report.": {one.value for one in Outcome},
+    "event.": {
+        f"{kind}{ending}"
+        for kind in EVENT_KINDS
+        for ending in (("", "_by") if kind in BY_PEOPLE else ("",))
+    },
+    "": {"database.title", "report.title"},
+}
 
 
 def used_keys() -> set[str]:
@@ -34,12 +69,18 @@ def test_every_key_used_exists() -> None:
     assert used_keys() - known - {key for key in used_keys() if key.endswith(".")} == set()
 
 
+def test_every_key_built_from_data_exists() -> None:
+    wanted = {start + end for start, ends in BUILT.items() for end in ends}
+    assert wanted - set(WORDS) == set()
+
+
 def test_every_key_is_used() -> None:
     text = "\n".join(path.read_text() for path in SOURCES)
+    built = {start + end for start, ends in BUILT.items() for end in ends}
     unused = {
         key
         for key in (key.partition("#")[0] for key in WORDS)
-        if f'"{key}"' not in text and f"'{key}'" not in text and not key.startswith(BUILT)
+        if f'"{key}"' not in text and f"'{key}'" not in text and key not in built
     }
     assert unused == set()
 

@@ -210,6 +210,8 @@ def _entry(event: Event, scene: Scene, *, is_engineer: bool) -> Entry:
     message = event.message.strip()
     if event.kind in ("note", "update") and message:
         return Entry(event.at, message, kind, name)
+    if event.kind in ("escalated", "delivery") and message:
+        return Entry(event.at, say.sentence(message), kind)
     if event.kind == "opened" and event.detail.get("threshold_value") is not None:
         text = words(
             "event.opened_limit",
