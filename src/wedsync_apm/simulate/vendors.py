@@ -144,6 +144,7 @@ PAYMENT_CHECK = replace(
     display_name="Payments",
     service_type="payment",
     source_metric=PAYMENTS.name,
+    response_time_threshold_ms=4000,
 )
 PHOTO_CHECK = replace(
     FORM_CHECK,
@@ -151,7 +152,7 @@ PHOTO_CHECK = replace(
     display_name="Photo upload",
     service_type="storage",
     source_metric=PHOTOS.name,
-    response_time_threshold_ms=6000,
+    response_time_threshold_ms=9000,
 )
 GALLERY_CHECK = replace(
     FORM_CHECK,
@@ -159,6 +160,7 @@ GALLERY_CHECK = replace(
     display_name="Gallery",
     service_type="storage",
     source_metric=GALLERY.name,
+    response_time_threshold_ms=4000,
     wedding_critical=False,
 )
 MESSAGE_CHECK = replace(
@@ -167,6 +169,7 @@ MESSAGE_CHECK = replace(
     display_name="Messages",
     service_type="email",
     source_metric=MESSAGES.name,
+    response_time_threshold_ms=3000,
 )
 TIMELINE_CHECK = replace(
     FORM_CHECK,
