@@ -1,5 +1,6 @@
 """The commands as a person types them: help, errors, facts as JSON, exit codes."""
 
+import io
 import json
 import os
 import re
