@@ -2,7 +2,7 @@
 
 import re
 from datetime import timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -42,8 +42,3 @@ def write_duration(value: timedelta) -> str:
         count, left = divmod(left, size)
         text += f"{count}{unit}" if count else ""
     return text
-
-
-def seconds_text(field: str, value: Any) -> str:
-    """The same as PostgreSQL's interval reads it."""
-    return f"{read_duration(field, value).total_seconds():.3f} seconds"

@@ -211,21 +211,25 @@ async def stream(
         check_at = clock() + RECHECK_SECONDS
         while ends_at is None or clock() < ends_at:
             until = min(check_at, clock() + HEARTBEAT_SECONDS, ends_at or check_at)
+            following: Event | None = None
+            is_quiet = False
             try:
                 async with asyncio.timeout(max(until - clock(), 0.001)):
                     following = await client.queue.get()
             except TimeoutError:
-                yield b": still here\n\n"
-            else:
-                if following is None:
-                    break
-                yield _frame(following.topic, f"{hub.boot}-{following.number}", following.data)
+                is_quiet = True
             if clock() >= check_at:
                 try:
                     client.audience = await recheck()
                 except (Unauthorized, Forbidden):
                     break
                 check_at = clock() + RECHECK_SECONDS
+            if is_quiet:
+                yield b": still here\n\n"
+            elif following is None:
+                break
+            elif client.audience.hears(following):
+                yield _frame(following.topic, f"{hub.boot}-{following.number}", following.data)
         yield _frame("bye", hub.position(), "{}")
 
 

@@ -75,9 +75,9 @@ def answer_problem(request: Request[Any, Any, Any], exc: Exception) -> Response[
     problem = problem_of(error)
     headers = headers_of(error)
     if isinstance(exc, HTTPException):
-        problem.status = exc.status_code
-        if exc.status_code not in (400, 404, 413):
-            problem.title = exc.detail
+        if type(error) is WedSyncError:
+            # One that has no class among ours, 405 for one.
+            problem.status, problem.title = exc.status_code, exc.detail
         if allow := (exc.headers or {}).get("allow"):
             headers["allow"] = allow
     if problem.status >= 500 and problem.status not in (503, 507):
@@ -103,7 +103,7 @@ def error_of(request: Request[Any, Any, Any], exc: Exception) -> WedSyncError:
     if isinstance(exc, WedSyncError):
         found = exc
     elif isinstance(exc, ValidationException):
-        found = NotValid(errors=list(_fields_of(exc)))
+        found = NotValid(errors=list(_fields_of(request, exc)))
     elif isinstance(exc, HTTPException):
         found = _of_framework(request, exc)
     elif isinstance(exc, psycopg.DataError) and exc.sqlstate is None:
@@ -128,15 +128,23 @@ def _of_framework(request: Request[Any, Any, Any], exc: HTTPException) -> WedSyn
             return WedSyncError(exc.detail)
 
 
-def _fields_of(exc: ValidationException) -> Iterator[FieldError]:
+_LACKING: Final = re.compile(r"Missing required \w+ parameter '(?P<name>[^']*)'")
+
+
+def _fields_of(request: Request[Any, Any, Any], exc: ValidationException) -> Iterator[FieldError]:
+    parameters = request.route_handler.parsed_fn_signature.parameters
     entries: list[Any] = exc.extra if isinstance(exc.extra, list) else []
+    if lacking := _LACKING.search(exc.detail):
+        yield FieldError(lacking["name"], "is missing")
     for entry in entries:
         field = str(entry.get("key", "body"))
         message = str(entry.get("message", "is not valid"))
         if field == "data":
             yield FieldError("body", "is missing")
         else:
-            yield FieldError(field, _in_words(message))
+            # As the caller spells it: `from` cannot be the name of a variable.
+            definition = parameters[field].kwarg_definition if field in parameters else None
+            yield FieldError(getattr(definition, "name", None) or field, _in_words(message))
 
 
 def decode_body(body: bytes, kind: Any) -> Any:

@@ -1,6 +1,6 @@
 """Health checks and dashboards."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -8,13 +8,15 @@ import msgspec
 from litestar import post
 
 from wedsync_apm.api.crud import Resource, Values, refuse, routes
-from wedsync_apm.api.durations import Duration, seconds_text
+from wedsync_apm.api.durations import Duration, read_duration
 from wedsync_apm.api.requests import ApiRequest, Id, shape
 from wedsync_apm.checks.members import store as checks
 from wedsync_apm.dashboards import store as dashboards
 from wedsync_apm.errors import FieldError, NotValid
 from wedsync_apm.types import ServiceStatus
 
+SHORTEST_INTERVAL: Final = timedelta(seconds=5)
+LONGEST_INTERVAL: Final = timedelta(days=1)
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 StatusCode = Annotated[int, msgspec.Meta(ge=100, le=599)]
 
@@ -76,7 +78,11 @@ def check_values(data: HealthCheckInput) -> Values:
         reason = "give either an endpoint_url or a source_metric"
         raise NotValid(errors=[FieldError("endpoint_url", reason)])
     values: Values = msgspec.to_builtins(data)
-    values["check_interval"] = seconds_text("check_interval", data.check_interval)
+    interval = read_duration("check_interval", data.check_interval)
+    if not SHORTEST_INTERVAL <= interval <= LONGEST_INTERVAL:
+        reason = "must be between 5 seconds and 1 day"
+        raise NotValid(errors=[FieldError("check_interval", reason)])
+    values["check_interval"] = f"{interval.total_seconds():.3f} seconds"
     return values
 
 

@@ -126,12 +126,23 @@ def translate(exc: Exception) -> errors.WedSyncError | None:
         # not tell one from the other.
         found = errors.NotValid(errors=[errors.FieldError(_foreign_field(diag), "does not exist")])
     elif state in _VALUE:
-        field = diag.column_name or diag.constraint_name or "body"
-        found = errors.NotValid(errors=[errors.FieldError(field, _reason(diag))])
+        found = errors.NotValid(errors=[errors.FieldError(_field(diag), _reason(diag))])
     return found
 
 
+def _field(diag: psycopg.errors.Diagnostic) -> str:
+    # PostgreSQL names a column's own check <table>_<column>_check.
+    name = (diag.constraint_name or "").removeprefix(f"{diag.table_name}_").removesuffix("_check")
+    return diag.column_name or name or "body"
+
+
 def _reason(diag: psycopg.errors.Diagnostic) -> str:
+    if diag.sqlstate == "23514" and diag.constraint_name and "violates" in _message(diag):
+        return "is outside of what is possible"
+    return _message(diag)
+
+
+def _message(diag: psycopg.errors.Diagnostic) -> str:
     # "Failing row contains (...)" stands in the detail and would carry foreign columns along.
     return diag.message_primary or "is not valid"
 
@@ -141,4 +152,7 @@ def _foreign_field(diag: psycopg.errors.Diagnostic) -> str:
     match = re.match(r"Key \(([^)]*)\)=", diag.message_detail or "")
     if match:
         return match[1].split(",")[-1].strip(' "')
-    return diag.constraint_name or "body"
+    # Whoever may not read the other table gets no detail; the constraint's name says enough.
+    name = (diag.constraint_name or "body").removesuffix("_fkey")
+    name = name.removeprefix(f"{diag.table_name}_")
+    return name.removeprefix("organization_id_")

@@ -2,7 +2,7 @@
 
 -- list_notification_rules --
 -- The organizations' notification rules, newest first.
-select *
+select *, channels::text[] as channels
 from public.apm_notification_rules
 where organization_id = any (%(organization_ids)s::uuid[])
     and (%(before_at)s::timestamptz is null or (created_at, id) < (%(before_at)s, %(before_id)s::uuid))
@@ -11,7 +11,7 @@ limit %(limit)s::int
 
 -- find_notification_rule --
 -- A notification rule that the caller can see.
-select *
+select *, channels::text[] as channels
 from public.apm_notification_rules
 where id = %(id)s::uuid
 
@@ -25,7 +25,7 @@ select
     %(organization_id)s::uuid, v.name, v.severity_min, v.channels, v.recipients, v.quiet_hours,
     v.escalation_policy_id, v.wedding_day_override, v.is_active, v.position
 from jsonb_populate_record(null::public.apm_notification_rules, %(values)s::jsonb) as v
-returning *
+returning *, channels::text[] as channels
 
 -- update_notification_rule --
 -- Changes the named values and no others.
@@ -40,7 +40,7 @@ set (
     from jsonb_populate_record(t, %(values)s::jsonb) as v
 )
 where t.id = %(id)s::uuid
-returning t.*
+returning t.*, t.channels::text[] as channels
 
 -- delete_notification_rule --
 -- Gone, with what hangs on it.
@@ -115,23 +115,17 @@ where id = %(id)s::uuid
 delete from public.apm_escalation_steps
 where organization_id = %(organization_id)s::uuid and policy_id = %(policy_id)s::uuid
 
--- add_escalation_steps --
--- The steps in the order given, each with those whom it tells.
-with wanted as (
-    select w.step, w.position::int as position, gen_random_uuid() as step_id
-    from jsonb_array_elements(%(steps)s::jsonb) with ordinality as w (step, position)
-), added as (
-    insert into public.apm_escalation_steps
-        (id, organization_id, policy_id, position, level, delay, wedding_delay)
-    select w.step_id, %(organization_id)s::uuid, %(policy_id)s::uuid, w.position,
-        (w.step ->> 'level')::public.escalation_level,
-        make_interval(secs => (w.step ->> 'delay_seconds')::float8),
-        make_interval(secs => (w.step ->> 'wedding_delay_seconds')::float8)
-    from wanted as w
+-- add_escalation_step --
+-- One step with those whom it tells.
+with added as (
+    insert into public.apm_escalation_steps (organization_id, policy_id, position, level, delay, wedding_delay)
+    values (
+        %(organization_id)s::uuid, %(policy_id)s::uuid, %(position)s::int, %(level)s::public.escalation_level,
+        make_interval(secs => %(delay_seconds)s::float8), make_interval(secs => %(wedding_delay_seconds)s::float8)
+    )
     returning id
 )
 insert into public.apm_escalation_targets (organization_id, step_id, contact_method_id)
-select %(organization_id)s, w.step_id, t.contact_method_id::uuid
-from wanted as w
-cross join lateral jsonb_array_elements_text(w.step -> 'contact_method_ids') as t (contact_method_id)
-where exists (select from added)
+select %(organization_id)s, a.id, t.contact_method_id
+from added as a
+cross join unnest(%(contact_method_ids)s::uuid[]) as t (contact_method_id)

@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from psycopg.types.json import Jsonb
-
 from wedsync_apm.db.nouns import Noun, Row
 from wedsync_apm.db.pool import Connection
 from wedsync_apm.db.queries import load_queries
@@ -63,4 +61,5 @@ async def _replace_steps(
 ) -> None:
     values = {"organization_id": organization_id, "policy_id": policy_id}
     await cx.execute(Q.clear_escalation_steps, values)
-    await cx.execute(Q.add_escalation_steps, {**values, "steps": Jsonb(list(steps))})
+    for position, step in enumerate(steps, start=1):
+        await cx.execute(Q.add_escalation_step, {**values, **step, "position": position})

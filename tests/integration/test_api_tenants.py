@@ -1,0 +1,245 @@
+"""Every path with an id, as somebody whose organization it is not."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import psycopg
+import pytest
+
+from tests.support.postgres import Database
+from tests.support.serving import Running, populate, running, settings_for
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "alerts": {"alert_name": "taken over"},
+    "health-checks": {"display_name": "taken over"},
+    "dashboards": {"name": "taken over"},
+    "escalation-policies": {"name": "taken over"},
+    "notification-rules": {"name": "taken over"},
+    "contact-methods": {"name": "taken over"},
+    "configurations": {"name": "taken over"},
+    "weddings": {"venue_name": "taken over"},
+}
+MADE: dict[str, dict[str, Any]] = {
+    "alerts": {
+        "alert_name": "Order form",
+        "metric_pattern": "form.submission_time",
+        "comparison_operator": ">",
+        "threshold_value": 500,
+    },
+    "health-checks": {
+        "service_name": "form",
+        "display_name": "Order form",
+        "endpoint_url": "https://example.org/",
+    },
+    "dashboards": {"name": "Saturday"},
+    "escalation-policies": {"name": "Ladder", "steps": [{"delay_seconds": 60}]},
+    "notification-rules": {"name": "Everything"},
+    "contact-methods": {"name": "Oscar", "channel": "email", "address": "oscar@example.org"},
+    "configurations": {
+        "provider": "datadog",
+        "name": "Datadog",
+        "secrets": {"api_key": "dd-secret-1234"},
+    },
+    "weddings": {"wedding_date": "2030-06-08", "couple_names": "Amelia Hart & James Moss"},
+    "incidents": {"title": "Slow"},
+    "api-keys": {"name": "Script", "scope": "read"},
+}
+
+
+@pytest.fixture
+async def api(database: Database, tmp_path: Path) -> AsyncIterator[Running]:
+    async with running(settings_for(database, tmp_path), populate(database)) as process:
+        yield process
+
+
+async def make_all(client: httpx.AsyncClient) -> dict[str, str]:
+    made = {}
+    for noun, body in MADE.items():
+        answer = await client.post(f"/api/v1/{noun}", json=body)
+        assert answer.status_code == 201, (noun, answer.text)
+        made[noun] = answer.json()["id"]
+    return made
+
+
+def add_delivery(database: Database, organization_id: UUID) -> str:
+    delivery_id = str(uuid4())
+    with psycopg.connect(database.engine, autocommit=True) as engine:
+        engine.execute(
+            "insert into apm_deliveries (id, organization_id, channel, kind, reason, "
+            "idempotency_key) values (%s, %s, 'email', 'test', 'test', %s)",
+            (delivery_id, organization_id, delivery_id),
+        )
+    return delivery_id
+
+
+def snapshot(database: Database) -> list[Any]:
+    with psycopg.connect(database.engine) as engine:
+        return [
+            engine.execute(f"select to_jsonb(t) from {table} as t order by 1").fetchall()
+            for table in (
+                "apm_alerts",
+                "service_health_checks",
+                "apm_dashboards",
+                "apm_escalation_policies",
+                "apm_notification_rules",
+                "apm_contact_methods",
+                "apm_configurations",
+                "apm_weddings",
+                "apm_incidents",
+                "apm_incident_events",
+                "apm_api_keys",
+                "apm_deliveries",
+                "apm_escalation_runs",
+            )
+        ]
+
+
+async def test_another_tenants_ids_are_not_found(api: Running, database: Database) -> None:
+    async with api.as_person("oscar") as oscar:
+        theirs = await make_all(oscar)
+        document = (await oscar.get("/openapi.json")).json()
+        theirs["deliveries"] = add_delivery(database, api.world.there)
+        tried: dict[tuple[str, str], dict[str, int]] = {}
+        before = snapshot(database)
+        for path, item in document["paths"].items():
+            if "{id}" not in path:
+                continue
+            noun = path.split("/")[3]
+            assert noun in theirs, f"say in MADE how to make one, so that {path} is tried"
+            for method in ("get", "post", "put", "patch", "delete"):
+                if method not in item:
+                    continue
+                body = CHANGES.get(noun) if method == "patch" else None
+                if path.endswith("/notes"):
+                    body = {"message": "I was here"}
+                for person in ("alice", "bob", "vera", "nora"):
+                    async with api.as_person(person) as client:
+                        status = []
+                        for row_id in (theirs[noun], str(uuid4())):
+                            url = path.replace("{id}", row_id)
+                            answer = await client.request(method, url, json=body)
+                            status.append(answer.status_code)
+                        # The same answer for another's and for none: existence does not leak.
+                        assert status[0] == status[1], (method, path, person)
+                        tried.setdefault((method, path), {})[person] = status[0]
+        assert snapshot(database) == before
+        wrong = {key: found for key, found in tried.items() if set(found.values()) != {404}}
+        assert wrong == {}
+        assert len(tried) >= 38
+        # They are there for the one whose they are.
+        for noun, row_id in theirs.items():
+            answer = await oscar.get(f"/api/v1/{noun}/{row_id}")
+            assert answer.status_code == 200, (noun, answer.text)
+
+
+async def test_lists_hold_only_ones_own(api: Running, database: Database) -> None:
+    async with api.as_person("oscar") as oscar, api.as_person("alice") as alice:
+        theirs = await make_all(oscar)
+        theirs["deliveries"] = add_delivery(database, api.world.there)
+        ours = await make_all(alice)
+        document = (await oscar.get("/openapi.json")).json()
+        lists = [
+            path
+            for path, item in document["paths"].items()
+            if "get" in item
+            and "{" not in path
+            and any(
+                parameter["name"] == "organization_id"
+                for parameter in item["get"].get("parameters", ())
+            )
+        ]
+        assert len(lists) >= 15
+        for path in lists:
+            query = {"metric": "form.submission_time"} if "query" in path else {}
+            answer = await alice.get(path, params=query)
+            assert answer.status_code == 200, (path, answer.text)
+            for row_id in (*theirs.values(), str(api.world.there)):
+                assert row_id not in answer.text, path
+            foreign = await alice.get(
+                path, params={**query, "organization_id": str(api.world.there)}
+            )
+            unknown = await alice.get(path, params={**query, "organization_id": str(uuid4())})
+            assert foreign.status_code == unknown.status_code == 404, path
+        for noun, row_id in ours.items():
+            assert row_id in (await alice.get(f"/api/v1/{noun}")).text
+
+
+async def test_a_member_of_both_sees_both_and_says_where_he_writes(api: Running) -> None:
+    async with api.as_person("carol") as carol, api.as_person("oscar") as oscar:
+        vague = await carol.post("/api/v1/dashboards", json=MADE["dashboards"])
+        assert vague.status_code == 422
+        assert vague.json()["errors"][0]["field"] == "organization_id"
+        for organization_id in (api.world.here, api.world.there):
+            made = await carol.post(
+                "/api/v1/dashboards",
+                params={"organization_id": str(organization_id)},
+                json=MADE["dashboards"],
+            )
+            assert made.json()["organization_id"] == str(organization_id)
+        assert len((await carol.get("/api/v1/dashboards")).json()["items"]) == 2
+        assert len((await oscar.get("/api/v1/dashboards")).json()["items"]) == 1
+
+
+async def test_links_to_another_tenants_rows_are_refused(api: Running) -> None:
+    async with api.as_person("oscar") as oscar, api.as_person("alice") as alice:
+        theirs = await make_all(oscar)
+        for contact in (theirs["contact-methods"], str(uuid4())):
+            ladder = {
+                "name": "Ladder of ours",
+                "steps": [{"delay_seconds": 0, "contact_method_ids": [contact]}],
+            }
+            answer = await alice.post("/api/v1/escalation-policies", json=ladder)
+            assert answer.status_code == 422, answer.text
+            assert answer.json()["errors"] == [
+                {"field": "contact_method_id", "reason": "does not exist"}
+            ]
+        for policy in (theirs["escalation-policies"], str(uuid4())):
+            rule = {"name": "Ours", "escalation_policy_id": policy}
+            answer = await alice.post("/api/v1/notification-rules", json=rule)
+            assert answer.status_code == 422, answer.text
+            assert answer.json()["errors"] == [{"field": "policy", "reason": "does not exist"}]
+
+
+async def test_each_role_may_what_it_may(api: Running) -> None:
+    async with api.as_person("alice") as alice:
+        ours = await make_all(alice)
+    expected = {
+        # person: (change a rule, delete a check, acknowledge, see the couple, list contacts)
+        "vera": (403, 403, 403, None, 0),
+        "bob": (403, 403, 200, "Amelia Hart & James Moss", 1),
+        "carol": (200, 204, 200, "Amelia Hart & James Moss", 1),
+    }
+    for person, wanted in expected.items():
+        async with api.as_person(person) as client:
+            changed = await client.patch(
+                f"/api/v1/alerts/{ours['alerts']}", json={"threshold_value": 400}
+            )
+            deleted = await client.delete(f"/api/v1/health-checks/{ours['health-checks']}")
+            taken = await client.post(f"/api/v1/incidents/{ours['incidents']}/acknowledge")
+            wedding = (await client.get(f"/api/v1/weddings/{ours['weddings']}")).json()
+            contacts = (await client.get("/api/v1/contact-methods")).json()["items"]
+            assert wedding["couple_initials"] == "A & J"
+            found = (
+                changed.status_code,
+                deleted.status_code,
+                taken.status_code,
+                wedding["couple_names"],
+                len(contacts),
+            )
+            assert (person, found) == (person, wanted)
+
+
+async def test_an_operator_sees_incidents_of_all_and_nothing_else(api: Running) -> None:
+    async with api.as_person("oscar") as oscar:
+        theirs = await make_all(oscar)
+    async with api.as_person("olga") as olga:
+        seen = await olga.get(f"/api/v1/incidents/{theirs['incidents']}")
+        assert seen.status_code == 200
+        taken = await olga.post(f"/api/v1/incidents/{theirs['incidents']}/acknowledge")
+        assert taken.json()["acknowledged_by_name"] == "Olga"
+        for noun in ("alerts", "weddings", "contact-methods", "configurations", "api-keys"):
+            hidden = await olga.get(f"/api/v1/{noun}/{theirs[noun]}")
+            assert hidden.status_code == 404, noun
