@@ -136,9 +136,8 @@ order by s.organization_id, s.alert_id, s.series_id
 
 -- list_windows [apm_engine] --
 -- The finite samples of some series in (after, until], each series as arrays, with what is known of the series.
-select c.id as series_id, c.unit, c.ended_at, w.times_ms, w.sample_values, w.declared
-from public.apm_series as c
-left join (
+-- The arrays are made once, apart: beside the catalogue they would be made anew for each of its rows.
+with w as materialized (
     select b.series_id,
         array_agg((extract(epoch from b."timestamp") * 1000)::bigint) as times_ms,
         array_agg(b.metric_value) as sample_values,
@@ -149,7 +148,10 @@ left join (
         and b."timestamp" > %(after)s::timestamptz
         and b.metric_value > '-infinity' and b.metric_value < 'infinity'
     group by b.series_id
-) as w on w.series_id = c.id
+)
+select c.id as series_id, c.unit, c.ended_at, w.times_ms, w.sample_values, w.declared
+from public.apm_series as c
+left join w on w.series_id = c.id
 where c.organization_id = %(organization_id)s::uuid and c.id = any (%(series_ids)s::int[])
 
 -- list_wedding_windows [apm_engine] --
