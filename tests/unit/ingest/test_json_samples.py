@@ -42,7 +42,7 @@ def sample(**more: Any) -> str:
 
 
 def key_of(decoded: Decoded, place: int = 0) -> SeriesKey:
-    return decoded.batch.directory.keys[decoded.batch.series.tolist()[place]]
+    return decoded.batch.directory.keys[int(decoded.batch.series[place])]
 
 
 def test_a_whole_sample() -> None:
