@@ -82,7 +82,7 @@ async def compose(settings: Settings) -> AsyncIterator[Composed]:
         await stack.enter_async_context(_running(writer.run(), "sample writer"))
         stack.push_async_callback(writer.drain)
         intake = Intake(writer, ingest_limits(settings))
-        services = Services(settings, pool, authenticator, hub, keyring)
+        services = Services(settings, pool, authenticator, hub, keyring, asyncio.Lock())
         application = make_application(
             services,
             pages=[make_router()],
@@ -116,7 +116,7 @@ def serve(settings: Settings) -> None:
     Raises ConfigurationError for settings that cannot work.
     """
     # uvloop, as uvicorn would set it up; but the pools and the writer live outside of its server.
-    config = uvicorn.Config("", loop="uvloop")
+    config = uvicorn.Config("", loop="uvloop", log_config=None)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(_serve(settings))
 

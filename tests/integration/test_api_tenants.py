@@ -243,3 +243,15 @@ async def test_an_operator_sees_incidents_of_all_and_nothing_else(api: Running) 
         for noun in ("alerts", "weddings", "contact-methods", "configurations", "api-keys"):
             hidden = await olga.get(f"/api/v1/{noun}/{theirs[noun]}")
             assert hidden.status_code == 404, noun
+
+
+async def test_the_state_of_the_database_is_for_operators(api: Running) -> None:
+    for person in ("alice", "vera", "nora"):
+        async with api.as_person(person) as client:
+            assert (await client.get("/api/v1/database-health")).status_code == 403
+    async with api.as_person("olga") as olga:
+        answer = await olga.get("/api/v1/database-health")
+    assert answer.status_code == 200, answer.text
+    report = answer.json()
+    assert len(report["lines"]) == sum(report["counts"].values()) >= 10
+    assert all(line["statement"] for line in report["lines"])

@@ -1,5 +1,6 @@
 """What the handlers work with, put together by the composition root."""
 
+import asyncio
 from dataclasses import dataclass
 
 from wedsync_apm.api.live import Hub
@@ -18,3 +19,5 @@ class Services:
     authenticator: Authenticator
     hub: Hub
     keyring: Keyring
+    reporting: asyncio.Lock
+    """Held while the database is being measured: one at a time."""
