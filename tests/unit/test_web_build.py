@@ -167,7 +167,7 @@ class TestActions:
         assert self.offer(incident(), is_engineer=True)[0] == "acknowledge"
 
     def test_anybody_else_says_he_has_seen_it(self) -> None:
-        assert self.offer(incident()) == ("seen", ["acknowledge", "resolve"])
+        assert self.offer(incident()) == ("seen", ["acknowledge", "escalate", "resolve"])
         assert self.offer(incident(), has_seen=True)[0] == ""
 
     def test_viewer_changes_nothing(self) -> None:

@@ -362,6 +362,7 @@ def build_actions(
     take = Action(f"{base}/acknowledge", words("problem.take"), words("problem.take_note"))
     seen = Action(f"{base}/seen", words("problem.seen"), words("problem.seen_note"))
     start = Action(f"{base}/investigate", words("problem.working"))
+    call = Action(f"{base}/escalate", words("problem.escalate"), "", "", True)
     resolve = Action(f"{base}/resolve", words("problem.resolve"), "", words("problem.resolve_word"))
     if not incident.is_live:
         again = Action(f"{base}/reopen", words("problem.reopen"), "", "", True)
@@ -371,17 +372,15 @@ def build_actions(
         return None if has_seen else seen, ()
     is_open = incident.status is IncidentStatus.OPEN
     if is_open and (is_engineer or was_paged):
-        return take, (start, resolve)
+        return take, (start, call, resolve)
     more = [resolve]
     if is_open:
-        more.insert(
-            0,
-            Action(
-                f"{base}/acknowledge",
-                words("problem.take_self"),
-                words("problem.take_self_note"),
-            ),
-        )
+        itself = words("problem.take_self")
+        more = [
+            Action(f"{base}/acknowledge", itself, words("problem.take_self_note")),
+            call,
+            resolve,
+        ]
     elif incident.status is IncidentStatus.ACKNOWLEDGED:
         if is_engineer or was_paged:
             return start, (resolve,)

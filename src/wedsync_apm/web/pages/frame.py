@@ -59,6 +59,7 @@ SAID: Final[Mapping[str, tuple[Kind, str]]] = {
     "resolved": ("ok", "problem.resolved_done"),
     "reopened": ("ok", "problem.reopened_done"),
     "moved": ("warn", "problem.already"),
+    "escalated": ("ok", "problem.escalated_done"),
     "saved": ("ok", "rule.saved"),
 }
 SMALLEST_ZIPPED: Final = 860

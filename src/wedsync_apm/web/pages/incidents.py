@@ -156,6 +156,11 @@ async def read_incident(here: Visit, incident_id: UUID) -> IncidentView:
 Act = Callable[[Any, UUID, str], Awaitable[object]]
 
 
+async def _escalate(cx: Any, incident_id: UUID, _: str) -> object:
+    await store.escalate(cx, incident_id)
+    return None
+
+
 async def _seen(cx: Any, incident_id: UUID, _: str) -> object:
     return await store.mark_seen(cx, incident_id)
 
@@ -167,6 +172,7 @@ _ACTS: Final[Mapping[str, tuple[Act, str]]] = {
     "reopen": (store.reopen, "reopened"),
     "notes": (store.add_note, "note"),
     "seen": (_seen, "seen"),
+    "escalate": (_escalate, "escalated"),
 }
 
 
