@@ -9,9 +9,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -57,10 +58,10 @@ def engine_process(database: Database, folder: Path) -> Iterator[subprocess.Pope
         process.wait(10)
 
 
-async def eventually(condition: object, seconds: float = 20.0) -> None:
-    """Waits until the coroutine function `condition` gives true."""
+async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 30.0) -> None:
+    """Waits until `condition` gives true."""
     deadline = time.monotonic() + seconds
-    while not await condition():  # type: ignore[operator]
+    while not await condition():
         assert time.monotonic() < deadline, "it did not come to that in time"
         await asyncio.sleep(0.1)
 
@@ -89,16 +90,28 @@ async def test_killed_at_any_moment_it_loses_and_repeats_nothing(
             for n, value in script[moment]:
                 await world.samples(vendors[n], [(datetime.now(UTC), value)])
 
+    async def is_at_work_since(moment: datetime) -> bool:
+        return bool(
+            await world.run(
+                "select 1 as found from apm_private.job_runs where job = 'evaluate' "
+                "and finished_at > %(moment)s",
+                moment=moment,
+            )
+        )
+
     feeding = asyncio.create_task(feed())
-    while not feeding.done():
+    while not feeding.done() or lives < 4:
+        begun = datetime.now(UTC)
         with engine_process(database, tmp_path) as process:
             lives += 1
-            await asyncio.sleep(chance.uniform(1.0, 2.2))
+            await eventually(partial(is_at_work_since, begun))
+            await asyncio.sleep(chance.uniform(0.0, 0.8))
             process.send_signal(signal.SIGKILL)
     await feeding
-    assert lives > 3
 
+    begun = datetime.now(UTC)
     with engine_process(database, tmp_path) as process:
+        await eventually(partial(is_at_work_since, begun))
 
         async def is_all_over() -> bool:
             found = [await world.incidents(vendor) for vendor in vendors]

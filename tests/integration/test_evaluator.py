@@ -1,14 +1,19 @@
 """The evaluator over a real database, beyond the straight path."""
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
 
 import pytest
 
 from tests.support.engine import AT, MINUTE, SECOND, EngineWorld, open_engine_world
 from tests.support.postgres import Database
+from wedsync_apm.db.pool import Connection
+from wedsync_apm.engine import evaluate
 from wedsync_apm.engine.evaluate import TURN_SECONDS
 from wedsync_apm.rules import store as rules
+from wedsync_apm.rules.store import SeriesWindow
 
 
 @pytest.fixture
@@ -207,3 +212,55 @@ async def test_people_keep_and_explain_rules(world: EngineWorld) -> None:
     async with world.owner.connection() as cx:
         (verdict,) = await rules.list_verdicts(cx, rule)
         assert (verdict.series.metric_name, verdict.standing.value) == ("submit_time", 2000)
+
+
+async def test_who_takes_too_long_holds_up_nobody_else(
+    world: EngineWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, sound = await world.organization("Slow"), await world.organization("Sound")
+    for vendor in (slow, sound):
+        await world.rule(vendor)
+        await world.samples(vendor, [(AT, 9000)])
+    monkeypatch.setattr(evaluate, "STATEMENT_SECONDS", 0.5)
+    read, tries = rules.list_windows, 0
+
+    async def crawl(cx: Connection, organization_id: UUID, *rest: Any) -> dict[int, SeriesWindow]:
+        nonlocal tries
+        if organization_id == slow:
+            tries += 1
+            await cx.execute("select pg_sleep(2)")
+        return await read(cx, organization_id, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rules, "list_windows", crawl)
+        await world.evaluate(AT)
+        await world.evaluate_each_second(AT + SECOND, AT + 20 * SECOND)
+    assert tries == 1, "it is set aside"
+    assert len(await world.incidents(sound)) == 1
+    await world.evaluate_each_second(AT + MINUTE, AT + MINUTE + TURN_SECONDS * SECOND)
+    assert len(await world.incidents(slow)) == 1
+
+
+async def test_long_windows_are_read_less_often(
+    world: EngineWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vendor = await world.organization()
+    await world.rule(vendor, evaluation_window=timedelta(hours=1), for_duration=MINUTE)
+    await world.rule(vendor, alert_name="Short", evaluation_window=5 * MINUTE, for_duration=MINUTE)
+    await world.samples(vendor, [(AT, 9000)])
+    read = rules.list_windows
+    widths: list[timedelta] = []
+
+    async def count(
+        cx: Connection, organization_id: UUID, ids: Any, after: datetime, until: datetime
+    ) -> dict[int, SeriesWindow]:
+        widths.append(until - after)
+        return await read(cx, organization_id, ids, after, until)
+
+    monkeypatch.setattr(rules, "list_windows", count)
+    await world.evaluate_each_second(AT, AT + 59 * SECOND)
+    assert len([width for width in widths if width < 30 * MINUTE]) == 60
+    assert len([width for width in widths if width > 30 * MINUTE]) == 5
+    assert await world.incidents(vendor) == []
+    await world.evaluate_each_second(AT + MINUTE, AT + 72 * SECOND)
+    assert len(await world.incidents(vendor)) == 2

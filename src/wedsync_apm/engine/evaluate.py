@@ -9,7 +9,8 @@ One run, in one transaction with its cursor, so that a kill at any moment loses 
    rule's incident; when the last one of a rule ceases, the incident is resolved.
 4. The verdicts and the cursor are written.
 
-An organization whose judging fails is set back alone and tried again when its turn comes.
+An organization whose judging fails is set back alone and tried again when its turn comes; one that
+takes too long is set aside for a minute, so that it does not hold up everybody else's alarms.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,6 +40,11 @@ KEPT_FOR: Final = timedelta(seconds=10)
 """A verdict that stays ok is written this often; until then its instants are judged again."""
 CALENDAR_FOR: Final = timedelta(seconds=5)
 """How long a wedding calendar is believed."""
+STATEMENT_SECONDS: Final = 5.0
+SET_ASIDE_FOR: Final = timedelta(minutes=1)
+LOOKS_A_WINDOW: Final = 300
+"""A window of an hour moves too little in a second to be read anew each second: it is judged so
+many times in its own length, one of five minutes or less each second."""
 CALENDAR_MARGIN: Final = timedelta(minutes=1)
 
 JUDGED = Counter("wedsync_apm_rules_judged_total", "Verdicts on a series under a rule.")
@@ -54,6 +60,8 @@ class Evaluator:
     book: rules.RuleBook = field(default_factory=rules.RuleBook)
     _calendars: dict[UUID, tuple[datetime, list[WeddingWindow]]] = field(default_factory=dict)
     _looked_at: dict[UUID, datetime] = field(default_factory=dict)
+    _read_at: dict[tuple[UUID, timedelta], datetime] = field(default_factory=dict)
+    _set_aside: dict[UUID, datetime] = field(default_factory=dict)
     _snapshot: str | None = None
 
     async def run_once(self, cx: Connection, at: datetime) -> str:
@@ -62,13 +70,17 @@ class Evaluator:
         if news.previous != self._snapshot:
             # The last run was not committed, or another engine has been here since.
             self._looked_at.clear()
+            self._read_at.clear()
         self._snapshot = None
+        await store.limit_statements(cx, STATEMENT_SECONDS)
         unsettled = await rules.list_unsettled_organizations(cx)
         await self.book.refresh(cx)
         with_rules = set(self.book.organization_ids)
         due = with_rules.intersection(news.organization_ids).union(self._whose_turn(at))
         # What is not ok under a rule that is switched off wants to be cleared away.
-        organization_ids = sorted(due.union(unsettled))
+        organization_ids = sorted(
+            one for one in due.union(unsettled) if at >= self._set_aside.get(one, at)
+        )
         await self.book.match_series(cx, organization_ids)
         await self._read_calendars(cx, organization_ids, at)
         standings = await rules.list_standings(cx, organization_ids)
@@ -78,6 +90,13 @@ class Evaluator:
             try:
                 async with cx.transaction():
                     await run.judge_all()
+            except psycopg.errors.QueryCanceled:
+                FAILED.inc()
+                self._set_aside[organization_id] = at + SET_ASIDE_FOR
+                log.warning(
+                    "The rules of one organization take too long; set aside for a minute",
+                    extra={"action": "evaluate", "organization_id": str(organization_id)},
+                )
             except psycopg.OperationalError:
                 raise  # a lost connection, a deadlock, a time-out: the whole run is tried again
             except Exception:
@@ -90,6 +109,7 @@ class Evaluator:
                 judged += run.judged
                 changed += run.changed
                 self._looked_at[organization_id] = at
+                self._read_at.update(((organization_id, width), at) for width in run.widths_read)
         await store.move_cursor(cx, READER, news.snapshot, at)
         self._snapshot = news.snapshot
         JUDGED.inc(judged)
@@ -103,6 +123,11 @@ class Evaluator:
     def looked_at(self, organization_id: UUID, at: datetime) -> datetime:
         """Up to when series without a verdict have been looked at."""
         return max(self._looked_at.get(organization_id, at - CATCH_UP), at - CATCH_UP)
+
+    def is_worth_reading(self, organization_id: UUID, width: timedelta, at: datetime) -> bool:
+        """Whether windows of this width have moved enough since they were read."""
+        read_at = self._read_at.get((organization_id, width))
+        return read_at is None or at - read_at >= width / LOOKS_A_WINDOW
 
     def _whose_turn(self, at: datetime) -> Iterable[UUID]:
         second = int(at.timestamp())
@@ -139,6 +164,7 @@ class _Run:
     at: datetime
     judged: int = 0
     changed: int = 0
+    widths_read: list[timedelta] = field(default_factory=list)
 
     async def judge_all(self) -> None:
         """Judges every series under every active rule, and acts on what has changed."""
@@ -173,6 +199,9 @@ class _Run:
         looked_at = self.evaluator.looked_at(self.organization_id, self.at)
         widths = {rule.evaluation_window for rule in units.values()}
         for width in sorted(widths):
+            if not self.evaluator.is_worth_reading(self.organization_id, width, self.at):
+                continue
+            self.widths_read.append(width)
             group = {key: rule for key, rule in units.items() if rule.evaluation_window == width}
             since = max(
                 min(

@@ -9,6 +9,10 @@ select date_trunc('milliseconds', clock_timestamp()) as at
 select date_trunc('milliseconds', clock_timestamp()) as at,
     pg_try_advisory_xact_lock(hashtextextended('apm cycle ' || %(job)s::text, 0)) as is_mine
 
+-- limit_statements [apm_engine] --
+-- How long a statement of this transaction may take from here on.
+select set_config('statement_timeout', (1000 * %(seconds)s::float8)::int::text, true)
+
 -- record_run [apm_engine] --
 -- How a job's last run went.
 insert into apm_private.job_runs as r (job, started_at, finished_at, duration_ms, outcome, detail, failures_in_row)

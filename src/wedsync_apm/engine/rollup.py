@@ -18,6 +18,8 @@ WIDTHS: Final = {
 }
 READERS: Final = tuple(f"rollup {int(width.total_seconds())}" for width in WIDTHS.values())
 """The cursors of `aggregate_metrics`, one a width."""
+TIMEOUT_SECONDS: Final = 600.0
+"""A week that was imported at one stroke is rolled up at one stroke, and that takes its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class Rollup:
 
     async def run_once(self, cx: Connection, at: datetime) -> str:
         """One run; late samples open their bucket again by themselves."""
+        await store.limit_statements(cx, TIMEOUT_SECONDS)
         written = await store.aggregate_metrics(cx, WIDTHS[self.name])
         WRITTEN.inc(written, width=self.name)
         return f"{written} buckets"

@@ -14,13 +14,15 @@ from wedsync_apm.engine.cycle import Cycle, run_forever
 from wedsync_apm.engine.deliver import open_deliver
 from wedsync_apm.engine.evaluate import Evaluator
 from wedsync_apm.engine.probe import Probe
-from wedsync_apm.engine.rollup import Rollup
+from wedsync_apm.engine.rollup import TIMEOUT_SECONDS, Rollup
 from wedsync_apm.organizations.secrets import load_keyring
 from wedsync_apm.telemetry import get_logger
 
 log = get_logger(__name__)
 
 POOL_SIZE: Final = 12
+STOP_SECONDS: Final = 5.0
+"""How long runs under way get to finish when the engine is told to stop."""
 PROBES: Final = 3
 """Checks are made by so many at once, so that services that do not answer hold up few others."""
 PROBE_TIMEOUT_SECONDS: Final = 75.0
@@ -28,7 +30,7 @@ PROBE_TIMEOUT_SECONDS: Final = 75.0
 
 
 async def run_engine(settings: Settings, stop: asyncio.Event | None = None) -> None:
-    """Runs until SIGTERM, SIGINT or `stop`; the runs under way are finished, then it returns.
+    """Runs until SIGTERM, SIGINT or `stop`; runs under way get a moment to finish.
 
     Raises ConfigurationError when no database is named or a setting cannot be read. A database that
     is away is waited for.
@@ -63,7 +65,7 @@ def list_cycles(settings: Settings, client: EgressClient) -> list[Cycle]:
         Cycle("evaluate", 1.0, Evaluator(factor).run_once),
         Cycle("escalate", 1.0, escalate.run_once),
         *(
-            Cycle(f"rollup {name}", rhythm, Rollup(name).run_once)
+            Cycle(f"rollup {name}", rhythm, Rollup(name).run_once, timeout=TIMEOUT_SECONDS)
             for name, rhythm in rhythms.items()
         ),
         Cycle("tidy", 60.0, tidy.run_once),
@@ -81,7 +83,13 @@ def list_cycles(settings: Settings, client: EgressClient) -> list[Cycle]:
 
 
 async def run_cycles(pool: Pool, cycles: list[Cycle], stop: asyncio.Event) -> None:
-    """Runs all cycles side by side until `stop` is set."""
+    """Runs all cycles side by side until `stop` is set; a run that then takes too long is broken
+    off, which sets it back as a whole."""
     async with asyncio.TaskGroup() as group:
-        for cycle in cycles:
-            group.create_task(run_forever(pool, cycle, stop), name=cycle.name)
+        tasks = [
+            group.create_task(run_forever(pool, cycle, stop), name=cycle.name) for cycle in cycles
+        ]
+        await stop.wait()
+        _, late = await asyncio.wait(tasks, timeout=STOP_SECONDS)
+        for task in late:
+            task.cancel()

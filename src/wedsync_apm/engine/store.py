@@ -25,6 +25,11 @@ async def take_turn(cx: Connection, job: str) -> datetime | None:
     return row["at"] if row and row["is_mine"] else None
 
 
+async def limit_statements(cx: Connection, seconds: float) -> None:
+    """How long a statement of this transaction may take from here on."""
+    await cx.execute(Q.limit_statements, {"seconds": seconds})
+
+
 async def record_run(
     cx: Connection, job: str, started_at: datetime, duration_ms: float, *, outcome: str, detail: str
 ) -> None:
