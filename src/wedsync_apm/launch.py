@@ -47,8 +47,11 @@ class UpOptions:
     show_logs: bool = False
 
 
-def up(options: UpOptions, say: Callable[[str], None]) -> None:
-    """Runs everything until SIGINT or SIGTERM.
+Tell = Callable[[str], None]
+
+
+def up(options: UpOptions, say: Tell, step: Tell = lambda text: None) -> None:
+    """Runs everything until SIGINT or SIGTERM; `say` tells what stays, `step` what is being done.
 
     Raises ConfigurationError for what the operator must change, ChildFailed when a process does
     not come up; in either case nothing is left running.
@@ -63,7 +66,7 @@ def up(options: UpOptions, say: Callable[[str], None]) -> None:
         stack.enter_context(only_one(settings.data_dir))
         settings = replace(settings, port=settings.port or free_port(settings.host))
         require_free_port(settings.host, settings.port)
-        run = _Run(replace(options, settings=settings), say)
+        run = _Run(replace(options, settings=settings), say, step)
         stack.enter_context(run.supervisor.signals())
         try:
             with run.supervisor.interruptible():
@@ -79,8 +82,8 @@ def up(options: UpOptions, say: Callable[[str], None]) -> None:
 class _Run:
     """One life of `up`."""
 
-    def __init__(self, options: UpOptions, say: Callable[[str], None]) -> None:
-        self.options, self.say = options, say
+    def __init__(self, options: UpOptions, say: Tell, step: Tell) -> None:
+        self.options, self.say, self.step = options, say, step
         self.settings = options.settings
         self.started_at = time.monotonic()
         self.supervisor = Supervisor(say, self.write_runtime, self.hurry)
@@ -99,7 +102,9 @@ class _Run:
         """Everything up to the moment at which the page answers."""
         if self.options.with_demo:
             self.passwords = demo.start_hashing(self.settings.data_dir)
+        self.step("Starting the database")
         self.start_database()
+        self.step("Bringing the schema up to date")
         # Loading their code takes them as long as the schema takes us, on another processor.
         processes = (
             self.child("serve", ["serve"], "apm_api"),
@@ -113,6 +118,7 @@ class _Run:
         platform = bootstrap.prepare_platform(engine, self.settings.data_dir, self.url)
         for process in processes:
             process.let_go()
+        self.step("Starting API, pages and engine")
         people: tuple[demo.DemoLogin, ...] = ()
         if self.options.with_demo:
             people = demo.prepare(engine, self.settings.data_dir, self.passwords)

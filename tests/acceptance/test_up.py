@@ -309,3 +309,15 @@ def test_a_child_that_ends_is_started_again_and_it_is_said(product: Product) -> 
         "another engine",
     )
     assert "work ended with -9" in product.log.read_text()
+
+
+def test_a_second_ctrl_c_does_not_wait_for_anybody(product: Product) -> None:
+    everything = product.everything()
+    # It will not hear of a polite request.
+    os.kill(product.runtime["pids"]["work"], signal.SIGSTOP)
+    product.process.send_signal(signal.SIGINT)
+    time.sleep(3)
+    assert product.process.poll() is None
+    product.process.send_signal(signal.SIGINT)
+    assert product.process.wait(timeout=12) == 0
+    assert [p for p in everything if not is_gone(p)] == []

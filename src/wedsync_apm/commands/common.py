@@ -117,6 +117,29 @@ def say(text: str = "") -> None:
     sys.stdout.flush()
 
 
+class Progress:
+    """On a terminal, a line that moves while something takes long; elsewhere nothing."""
+
+    def __init__(self) -> None:
+        self._status = Console(stderr=True).status("") if sys.stderr.isatty() else None
+
+    def step(self, text: str) -> None:
+        """What is being done now."""
+        if self._status is not None:
+            self._status.update(f"{text} …")
+            self._status.start()
+
+    def say(self, text: str) -> None:
+        """A line that stays; it ends the one that moves."""
+        self.stop()
+        say(text)
+
+    def stop(self) -> None:
+        """Nothing takes long any more."""
+        if self._status is not None:
+            self._status.stop()
+
+
 def print_json(facts: Any) -> None:
     """JSON on standard output."""
     say(json.dumps(facts, indent=2, ensure_ascii=False, default=_jsonable))

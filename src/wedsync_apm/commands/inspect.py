@@ -2,20 +2,18 @@
 
 import asyncio
 import os
-import sys
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
-from rich.console import Console
 
 from wedsync_apm.commands.common import (
     AsJson,
     DatabaseUrl,
     DataDir,
+    Progress,
     emit,
     group,
     reached,
@@ -73,8 +71,13 @@ def health_report(
         member = await find_member(role_conninfo(settings, "apm_engine"))
         return await take_report(pool, member)
 
-    with reached(settings), _patience("Measuring"):
-        report = asyncio.run(_with_pool(settings, take))
+    progress = Progress()
+    progress.step("Measuring")
+    try:
+        with reached(settings):
+            report = asyncio.run(_with_pool(settings, take))
+    finally:
+        progress.stop()
     text = _RENDER[Format.JSON if as_json else format](report)
     if out is None:
         say(text.rstrip())
@@ -140,18 +143,12 @@ async def _with_pool(settings: Settings, ask: Callable[[Pool], Awaitable[Result]
         await pool.close()
 
 
-def _patience(what: str) -> Any:
-    """Something that moves on a terminal while it takes long."""
-    return Console(stderr=True).status(f"{what} …") if sys.stderr.isatty() else nullcontext()
-
-
 def doctor(
     *, data_dir: DataDir = None, database_url: DatabaseUrl = None, as_json: AsJson = False
 ) -> None:
     """Look for what is wrong with this installation; exit 1 if something does not work."""
     settings = settings_for(data_dir, database_url)
-    with _patience("Examining"):
-        found = examine(settings, os.environ, is_loopback(settings.host))
+    found = examine(settings, os.environ, is_loopback(settings.host))
     text = "\n".join(f"{a.code}  {a.text}\n          {a.hint}" for a in found)
     emit(found, as_json=as_json, text=text or "Nothing to complain about.")
     if any(ailment.is_error for ailment in found):

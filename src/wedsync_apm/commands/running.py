@@ -1,6 +1,7 @@
 """`up`, `serve`, `work` and `simulate`."""
 
 import asyncio
+import logging
 import os
 import signal
 import threading
@@ -13,10 +14,10 @@ import typer
 
 from wedsync_apm import __version__
 from wedsync_apm.administration import store
-from wedsync_apm.commands.common import DatabaseUrl, DataDir, reached, say, settings_for
+from wedsync_apm.commands.common import DatabaseUrl, DataDir, Progress, reached, settings_for
 from wedsync_apm.config import Settings, load_settings
 from wedsync_apm.db.logins import role_conninfo
-from wedsync_apm.errors import ConfigurationError
+from wedsync_apm.errors import ConfigurationError, WedSyncError
 from wedsync_apm.launch import (
     UpOptions,
     free_port,
@@ -79,7 +80,9 @@ def start_everything(
 ) -> None:
     """Run everything: database, API and pages, engine; with --demo also simulated traffic."""
     settings = load_settings(host=host, port=port, data_dir=data_dir, database_url=database_url)
-    configure_logging(settings.log_format)
+    # The logs are in files; here is room for what a person at the terminal needs.
+    configure_logging(settings.log_format, logging.INFO if show_logs else logging.WARNING)
+    progress = Progress()
     up(
         UpOptions(
             settings=settings,
@@ -88,7 +91,8 @@ def start_everything(
             simulate_arguments=tuple(simulate_argument or ()),
             show_logs=show_logs,
         ),
-        say,
+        progress.say,
+        progress.step,
     )
 
 
@@ -189,8 +193,13 @@ def simulate(
     engine = role_conninfo(settings, "apm_engine")
 
     def plan() -> None:
-        with store.connect(engine, actor=demo.ACTOR) as cx:
-            today = demo.plan_weddings(cx)
+        try:
+            with store.connect(engine, actor=demo.ACTOR) as cx:
+                today = demo.plan_weddings(cx)
+        except WedSyncError as exc:
+            # The wedding of the last cycle lasts for hours; the next cycle tries again.
+            log.warning("No wedding was planned: %s", exc, extra={"action": "simulate_plan"})
+            return
         log.info(
             "%s marries today: %s",
             today.venue.name,

@@ -22,7 +22,7 @@ from wedsync_apm.health.report import Q
 
 LEAST_FREE_PERCENT: Final = 5.0
 MOST_CLOCK_SECONDS: Final = 30.0
-SECRET_FILES: Final = ("secrets.json", "master.key", "runtime.json", "demo.json")
+SECRET_FILES: Final = ("secrets.json", "runtime.json", "demo.json")
 
 
 @dataclass(frozen=True, slots=True)
