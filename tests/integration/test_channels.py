@@ -10,6 +10,8 @@ from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from email.message import EmailMessage
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +19,7 @@ import pytest
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
+from tests.support.certificates import certificate
 from tests.support.worst_day import WorstDay, worst_day
 from tests.support.worst_mail import worst_mail
 from wedsync_apm.egress import EgressClient, EgressPolicy
@@ -28,7 +31,7 @@ from wedsync_apm.notify.channels.slack.config import SlackTarget
 from wedsync_apm.notify.channels.slack.config import new_target as new_slack
 from wedsync_apm.notify.channels.webhook.config import WebhookTarget
 from wedsync_apm.notify.channels.webhook.config import new_target as new_webhook
-from wedsync_apm.notify.mail_server import MailServer, read_mail_server
+from wedsync_apm.notify.mail_server import MailServer, Security, read_mail_server
 from wedsync_apm.notify.message import Message, Tools
 from wedsync_apm.notify.model import Kind, Outcome, Result
 from wedsync_apm.types import Channel
@@ -322,6 +325,44 @@ async def test_credentials_never_travel_in_the_open(tools: Tools) -> None:
         outcome = await attempt(Channel.EMAIL, "", mail)
         assert outcome.result is Result.RETRY
         assert server.mails == []
+
+
+@pytest.mark.parametrize("security", ["tls", "starttls"])
+async def test_mail_goes_in_over_tls_with_the_servers_name_checked(
+    security: Security, tools: Tools, tmp_path: Path
+) -> None:
+    server_tls, client_tls = certificate(tmp_path, "mail.example")
+
+    async def resolve(host: str, port: int) -> list[Any]:
+        return [ip_address("127.0.0.1")]
+
+    async with (
+        worst_mail(server_tls, is_wrapped=security == "tls") as server,
+        aclosing(EgressClient(EgressPolicy.parse(["127.0.0.1"]), resolve=resolve)) as egress,
+    ):
+        mail = MailServer(
+            "mail.example",
+            server.port,
+            security,
+            "a@b.example",
+            "apm",
+            SECRET,
+            tls=client_tls,
+            total_seconds=5.0,
+        )
+        outcome = await attempt(Channel.EMAIL, "", Tools(egress, mail))
+        assert outcome.result is Result.SENT, outcome
+        assert server.logins == [f"\0apm\0{SECRET}"]
+        for wrong in (replace(mail, host="other.example"), replace(mail, tls=None)):
+            outcome = await attempt(Channel.EMAIL, "", Tools(egress, wrong))
+            assert outcome.result is Result.RETRY
+            assert "TLS" in outcome.reason
+        assert len(server.logins) == 1
+        server.replies["AUTH"] = f"535 5.7.8 not with {SECRET}"
+        outcome = await attempt(Channel.EMAIL, "", Tools(egress, mail))
+        assert outcome.result is Result.RETRY
+        assert "535" in outcome.reason
+        assert len(server.mails) == 1
 
 
 async def test_without_a_mail_server_it_stays_in_the_inbox(tools: Tools) -> None:

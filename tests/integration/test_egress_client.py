@@ -1,9 +1,7 @@
 """The one way out, against real sockets."""
 
 import asyncio
-import datetime as dt
 import logging
-import ssl
 import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import aclosing
@@ -11,11 +9,8 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from tests.support.certificates import certificate
 from tests.support.worst_day import WorstDay, worst_day
 from wedsync_apm.egress import EgressClient, EgressFailed, EgressPolicy, EgressRefused, Failure
 from wedsync_apm.egress.client import READ_LIMIT_BYTES
@@ -281,7 +276,7 @@ async def test_connect_gives_a_checked_socket(day: WorstDay) -> None:
 
 
 async def test_tls_names_the_host_although_an_address_was_dialled(tmp_path: Path) -> None:
-    server_tls, client_tls = _certificate(tmp_path, "tls.example")
+    server_tls, client_tls = certificate(tmp_path, "tls.example")
     seen_names: list[str | None] = []
     server_tls.sni_callback = lambda sock, name, context: seen_names.append(name)
     async with worst_day(server_tls) as day:
@@ -299,33 +294,3 @@ async def test_tls_names_the_host_although_an_address_was_dialled(tmp_path: Path
                 await strict.request("GET", f"https://tls.example:{day.port}/ok")
             assert caught.value.failure is Failure.TLS
     assert seen_names == ["tls.example", "wrong.example", "tls.example"]
-
-
-def _certificate(folder: Path, name: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = certificate.public_bytes(serialization.Encoding.PEM)
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + pem
-    )
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(folder / "key.pem")
-    return server, ssl.create_default_context(cadata=pem.decode())

@@ -386,6 +386,37 @@ async def test_a_noisy_organization_does_not_hold_up_the_others(
     assert len(first) + len(rest) == 12
 
 
+async def test_more_than_there_are_slots_goes_out_in_one_run(
+    world: World, database: Database, day: WorstDay
+) -> None:
+    for name in "ABCD":
+        organization = await world.organization(name)
+        contact = await world.contact(organization, Channel.WEBHOOK, day.url("/ok"))
+        incident = await world.incident(organization)
+        for _ in range(10):
+            await world.call(organization, incident, contact, Channel.WEBHOOK)
+    async with outbox_of(database, slots=3) as sender:
+        assert await run(sender) == 40
+    assert len({seen.headers["webhook-id"] for seen in day.requests}) == 40
+
+
+async def test_slow_receivers_do_not_hold_up_the_run(
+    world: World, database: Database, day: WorstDay
+) -> None:
+    organization, other = await world.organization("slow"), await world.organization("quick")
+    slow = await world.contact(organization, Channel.WEBHOOK, day.url("/slow-head"))
+    quick = await world.contact(other, Channel.WEBHOOK, day.url("/ok"))
+    async with outbox_of(database, call_seconds=25.0) as sender:
+        for one, contact in ((organization, slow), (other, quick)):
+            incident = await world.incident(one)
+            call = await world.call(one, incident, contact, Channel.WEBHOOK)
+            assert await sender.run_once(AT) == 1
+        async with asyncio.timeout(20):  # the slow one has 25 seconds
+            while (await world.delivery(call))["state"] != "sent":
+                await asyncio.sleep(0.02)
+        await sender.outbox.drain(0.1)
+
+
 async def test_what_is_urgent_goes_first(world: World) -> None:
     organization = await world.organization()
     incident = await world.incident(organization)

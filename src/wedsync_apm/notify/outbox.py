@@ -43,6 +43,7 @@ log = get_logger(__name__)
 LEASE_SECONDS: Final = 60.0  # three times the longest attempt
 SLOTS: Final = 32  # messages under way in one process
 PER_ORGANIZATION: Final = 10  # of one organization, over all processes
+RUN_SECONDS: Final = 5.0
 DRAIN_SECONDS: Final = 25.0
 LINK_LIFETIME: Final = timedelta(hours=24)
 
@@ -87,20 +88,39 @@ class Outbox:
     async def run_once(self, cx: Connection, at: datetime) -> int:
         """Frees lost leases, claims what is due and starts sending it; returns how many it claimed.
 
-        It does not wait for the sending: one slow receiver must not hold up everybody's next call.
+        While all slots are taken and more is due, it goes on as slots come free, for a few seconds.
+        It does not wait for the last ones: a slow receiver must not hold up everybody's next call.
         `cx` is outside a transaction.
         """
+        clock = _Clock(at)
         async with cx.transaction():
             await store.release_lost_leases(cx, at)
+        count = 0
+        while (left := RUN_SECONDS - clock.seconds()) > 0:
+            free = self._slots - len(self._under_way)
+            if free == 0:
+                await asyncio.wait(
+                    self._under_way, timeout=left, return_when=asyncio.FIRST_COMPLETED
+                )
+                # A moment more, so that a claim fetches a handful and not one.
+                await asyncio.sleep(0.02)
+                continue
+            claimed = await self._claim(cx, clock, free)
+            count += claimed
+            if claimed < free:
+                break
+        return count
+
+    async def _claim(self, cx: Connection, clock: "_Clock", free: int) -> int:
+        async with cx.transaction():
             leases = await store.claim_due_deliveries(
                 cx,
-                at,
+                clock.now(),
                 lease_owner=self._owner,
                 lease_seconds=self._lease_seconds,
-                batch_size=self._slots - len(self._under_way),
+                batch_size=free,
                 per_organization=self._per_organization,
             )
-        clock = _Clock(at)
         for lease in leases:
             task = asyncio.create_task(self._deliver(lease, clock), name=f"deliver {lease.id}")
             self._under_way.add(task)
@@ -277,8 +297,11 @@ class _Clock:
         self._at = at
         self._begun = time.monotonic()
 
+    def seconds(self) -> float:
+        return time.monotonic() - self._begun
+
     def now(self) -> datetime:
-        return self._at + timedelta(seconds=time.monotonic() - self._begun)
+        return self._at + timedelta(seconds=self.seconds())
 
 
 _STATE_WORDS: Final = {

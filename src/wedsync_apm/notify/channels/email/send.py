@@ -3,19 +3,21 @@
 import asyncio
 import re
 import ssl
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import Final
 
 import aiosmtplib
 
-from wedsync_apm.egress import EgressFailed, EgressRefused
+from wedsync_apm.egress import EgressClient, EgressFailed, EgressRefused
 from wedsync_apm.notify.channels.email.config import NO_SERVER, EmailTarget
 from wedsync_apm.notify.channels.email.render import compose
 from wedsync_apm.notify.mail_server import MailServer
 from wedsync_apm.notify.message import Message, Tools, failed_call
 from wedsync_apm.notify.model import Outcome, Result
 
+GOODBYE_SECONDS: Final = 1.0
 _ENHANCED: Final = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?=\s|$)")
 
 
@@ -25,19 +27,13 @@ async def send(message: Message, target: EmailTarget, tools: Tools, at: datetime
     if server is None:
         return Outcome(Result.RETRY, NO_SERVER)
     mail = compose(message, server.sender, server.domain, target.address)
-    is_handed_over = False
+    is_greeted, answer = False, None
     try:
-        async with asyncio.timeout(server.total_seconds):
-            socket = await tools.egress.connect(server.host, server.port)
-            client = _client(server)
-            try:
-                await client.connect(sock=socket, port=None)
-                is_handed_over = True
-                _, answer = await client.send_message(mail)
-            except BaseException:
-                client.close()
-                socket.close()
-                raise
+        async with asyncio.timeout(server.total_seconds), _session(server, tools.egress) as client:
+            is_greeted = True
+            _, answer = await client.send_message(mail)
+            with suppress(aiosmtplib.SMTPException, OSError):
+                await client.quit(timeout=GOODBYE_SECONDS)
     except (
         EgressRefused,
         EgressFailed,
@@ -46,17 +42,32 @@ async def send(message: Message, target: EmailTarget, tools: Tools, at: datetime
         OSError,
         ValueError,
     ) as exc:
-        return _judge(exc, server, is_handed_over)
-    # It is the server's now; whether the goodbye works changes nothing.
-    with suppress(aiosmtplib.SMTPException, OSError, TimeoutError):
-        await client.quit(timeout=2)
-    client.close()
+        # After the server's yes the mail is the server's: whatever follows changes nothing.
+        if answer is None:
+            return _judge(exc, server, is_greeted)
     return Outcome(
         Result.SENT,
         "the mail server has taken it",
         provider_id=mail["Message-ID"],
-        provider_status=f"SMTP 250 {_enhanced(answer)}".strip(),
+        provider_status=f"SMTP 250 {_enhanced(answer or '')}".strip(),
     )
+
+
+@asynccontextmanager
+async def _session(server: MailServer, egress: EgressClient) -> AsyncIterator[aiosmtplib.SMTP]:
+    """A greeted, and where it has to be authenticated, connection to a checked address."""
+    socket = await egress.connect(server.host, server.port)
+    client = _client(server)
+    # From here on the socket belongs to asyncio. To close it underneath would leave its number in
+    # the event loop, and break the next connection that gets the same one.
+    await client.connect(sock=socket, port=None)
+    try:
+        yield client
+    finally:
+        transport = client.transport
+        client.close()
+        if isinstance(transport, asyncio.Transport):
+            transport.abort()  # closing TLS politely would wait for the other side
 
 
 def _client(server: MailServer) -> aiosmtplib.SMTP:
@@ -76,7 +87,7 @@ def _client(server: MailServer) -> aiosmtplib.SMTP:
     )
 
 
-def _judge(error: Exception, server: MailServer, is_handed_over: bool) -> Outcome:
+def _judge(error: Exception, server: MailServer, is_greeted: bool) -> Outcome:
     match error:
         case EgressRefused():
             outcome = Outcome(Result.FAILED, error.reason)
@@ -105,7 +116,7 @@ def _judge(error: Exception, server: MailServer, is_handed_over: bool) -> Outcom
                 Result.RETRY,
                 f"{server.host} {_trouble(error)}",
                 provider_status="no answer",
-                may_have_arrived=is_handed_over,
+                may_have_arrived=is_greeted,
             )
     return outcome
 
