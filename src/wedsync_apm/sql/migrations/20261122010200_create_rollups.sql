@@ -84,6 +84,8 @@ language plpgsql security definer
 set search_path = ''
 -- a day is 24 hours here, whatever the caller's zone
 set timezone = 'UTC'
+-- planned once and not for each organization; partitions are left out when it runs
+set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
     scope uuid[] := case when not apm_private.is_service() then public.apm_current_organization_ids() end;
@@ -92,7 +94,9 @@ declare
     now_at pg_snapshot := pg_current_snapshot();
     -- bounds that grow by this factor keep a quantile within 1 %, between 1e-142 and 1e142
     log_gamma constant float8 := ln(1.01 / 0.99);
-    written bigint;
+    stretch record;
+    filled bigint;
+    written bigint := 0;
 begin
     if aggregate_metrics.bucket not in (interval '1 minute', interval '5 minutes', interval '1 hour', interval '1 day') then
         raise exception 'rollups are kept at 1 minute, 5 minutes, 1 hour and 1 day, not at %', aggregate_metrics.bucket
@@ -102,54 +106,65 @@ begin
     perform pg_advisory_xact_lock(hashtextextended(cursor_name, 0));
     select c.snapshot into read_up_to from apm_private.cursors as c where c.name = cursor_name;
 
-    with touched as (
-        select distinct t.organization_id, b.time_bucket
-        from apm_private.flushes as f
-        cross join lateral unnest(f.organization_ids, f.earliest, f.latest) as t (organization_id, earliest, latest)
-        cross join lateral generate_series(
-            date_bin(aggregate_metrics.bucket, t.earliest, timestamptz '2000-01-01 00:00:00+00'),
-            t.latest, aggregate_metrics.bucket
-        ) as b (time_bucket)
-        where (scope is null or t.organization_id = any (scope))
-            and (
-                read_up_to is null or f.xid >= pg_snapshot_xmax(read_up_to)
-                or f.xid = any (array(select pg_snapshot_xip(read_up_to)))
-            )
-    ), samples as (
-        select t.organization_id, t.time_bucket, s.series_id, s.metric_value, s."timestamp",
-            coalesce((s.wedding_context ->> 'is_wedding_day')::boolean, false) as is_wedding_day,
-            case when s.metric_value = 0 then 0
-                else (sign(s.metric_value) * (16384 + least(greatest(
-                    ceil(ln(greatest(abs(s.metric_value), 1e-300)) / log_gamma), -16383), 16383)))::int
-            end as code
-        from touched as t
-        cross join lateral public.apm_samples_between(t.time_bucket, t.time_bucket + aggregate_metrics.bucket) as s
-        where s.organization_id = t.organization_id
-            and s.metric_value > '-infinity'::float8 and s.metric_value < 'infinity'::float8
-    ), sketched as (
-        select c.organization_id, c.time_bucket, c.series_id,
-            string_agg(int2send(c.code::int2) || int4send(c.count::int4), ''::bytea order by c.code) as sketch
-        from (
-            select organization_id, time_bucket, series_id, code, count(*) as count
-            from samples group by organization_id, time_bucket, series_id, code
-        ) as c
-        group by c.organization_id, c.time_bucket, c.series_id
-    ), summed as (
-        select organization_id, time_bucket, series_id,
-            -- one tenant's absurd values must not overflow the sum and stop everybody's rollups
-            count(*) as sample_count, sum(least(greatest(metric_value, -1e290), 1e290)) as sum_value, min(metric_value) as min_value,
-            max(metric_value) as max_value,
-            (array_agg(metric_value order by "timestamp" desc))[1] as last_value,
-            percentile_cont(array[0.5, 0.95, 0.99]) within group (order by metric_value) as percentiles,
-            bool_or(is_wedding_day) as is_wedding_day
-        from samples
-        group by organization_id, time_bucket, series_id
-    ), filled as (
+    -- One organization and one stretch of touched buckets at a time: the blocks are found by both, and no more than
+    -- that lies in memory.
+    for stretch in
+        with touched as (
+            select distinct t.organization_id, b.time_bucket
+            from apm_private.flushes as f
+            cross join lateral unnest(f.organization_ids, f.earliest, f.latest) as t (organization_id, earliest, latest)
+            cross join lateral generate_series(
+                date_bin(aggregate_metrics.bucket, t.earliest, timestamptz '2000-01-01 00:00:00+00'),
+                t.latest, aggregate_metrics.bucket
+            ) as b (time_bucket)
+            where (scope is null or t.organization_id = any (scope))
+                and (
+                    read_up_to is null or f.xid >= pg_snapshot_xmax(read_up_to)
+                    or f.xid = any (array(select pg_snapshot_xip(read_up_to)))
+                )
+        ), numbered as (
+            select t.organization_id, t.time_bucket,
+                t.time_bucket - row_number() over (partition by t.organization_id order by t.time_bucket)
+                    * aggregate_metrics.bucket as island
+            from touched as t
+        )
+        select n.organization_id, min(n.time_bucket) as starts, max(n.time_bucket) + aggregate_metrics.bucket as ends
+        from numbered as n
+        group by n.organization_id, n.island
+    loop
+        with samples as (
+            select s.series_id, s.metric_value, s."timestamp",
+                date_bin(aggregate_metrics.bucket, s."timestamp", timestamptz '2000-01-01 00:00:00+00') as time_bucket,
+                coalesce((s.wedding_context ->> 'is_wedding_day')::boolean, false) as is_wedding_day,
+                case when s.metric_value = 0 then 0
+                    else (sign(s.metric_value) * (16384 + least(greatest(
+                        ceil(ln(greatest(abs(s.metric_value), 1e-300)) / log_gamma), -16383), 16383)))::int
+                end as code
+            from public.apm_samples_between(stretch.starts, stretch.ends) as s
+            where s.organization_id = stretch.organization_id
+                and s.metric_value > '-infinity'::float8 and s.metric_value < 'infinity'::float8
+        ), coded as (
+            select s.*, count(*) over same_code as code_count, row_number() over same_code as place
+            from samples as s
+            window same_code as (partition by s.time_bucket, s.series_id, s.code)
+        ), summed as (
+            select time_bucket, series_id,
+                -- one tenant's absurd values must not overflow the sum and stop everybody's rollups
+                count(*) as sample_count, sum(least(greatest(metric_value, -1e290), 1e290)) as sum_value,
+                min(metric_value) as min_value, max(metric_value) as max_value,
+                (array_agg(metric_value order by "timestamp" desc))[1] as last_value,
+                percentile_cont(array[0.5, 0.95, 0.99]) within group (order by metric_value) as percentiles,
+                bool_or(is_wedding_day) as is_wedding_day,
+                string_agg(int2send(code::int2) || int4send(code_count::int4), ''::bytea order by code)
+                    filter (where place = 1) as sketch
+            from coded
+            group by time_bucket, series_id
+        )
         insert into public.apm_metric_aggregations as a (
             organization_id, time_bucket, bucket_width, series_ids, sample_counts, sum_values, min_values, max_values,
             last_values, p50, p95, p99, sketches, is_wedding_day
         )
-        select m.organization_id, m.time_bucket, aggregate_metrics.bucket,
+        select stretch.organization_id, m.time_bucket, aggregate_metrics.bucket,
             array_agg(m.series_id order by m.series_id),
             array_agg(m.sample_count order by m.series_id),
             array_agg(m.sum_value order by m.series_id),
@@ -159,19 +174,18 @@ begin
             array_agg(m.percentiles[1] order by m.series_id),
             array_agg(m.percentiles[2] order by m.series_id),
             array_agg(m.percentiles[3] order by m.series_id),
-            array_agg(k.sketch order by m.series_id),
+            array_agg(m.sketch order by m.series_id),
             bool_or(m.is_wedding_day)
         from summed as m
-        join sketched as k using (organization_id, time_bucket, series_id)
-        group by m.organization_id, m.time_bucket
+        group by m.time_bucket
         on conflict (organization_id, bucket_width, time_bucket) do update set
             series_ids = excluded.series_ids, sample_counts = excluded.sample_counts,
             sum_values = excluded.sum_values, min_values = excluded.min_values, max_values = excluded.max_values,
             last_values = excluded.last_values, p50 = excluded.p50, p95 = excluded.p95, p99 = excluded.p99,
-            sketches = excluded.sketches, is_wedding_day = excluded.is_wedding_day, updated_at = now()
-        returning 1
-    )
-    select count(*) into written from filled;
+            sketches = excluded.sketches, is_wedding_day = excluded.is_wedding_day, updated_at = now();
+        get diagnostics filled = row_count;
+        written := written + filled;
+    end loop;
 
     if scope is null then
         insert into apm_private.cursors as c (name, snapshot, updated_at) values (cursor_name, now_at, now())
