@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, cast
+from urllib.parse import urlsplit
 
 import uvicorn
 from litestar import Request, Response
@@ -66,9 +67,7 @@ async def compose(settings: Settings) -> AsyncIterator[Composed]:
     conninfo = role_conninfo(settings, "apm_api")
     keyring = load_keyring(settings)
     async with AsyncExitStack() as stack:
-        egress = EgressClient(EgressPolicy.parse(settings.egress_allow))
-        stack.push_async_callback(egress.aclose)
-        tokens = load_tokens(settings, _fetch_keys(egress, settings))
+        tokens = load_tokens(settings, _fetch_keys(settings, stack))
         pool = await open_pool(conninfo, name="api", min_size=2, max_size=POOL_CONNECTIONS)
         stack.push_async_callback(pool.close)
         authenticator = Authenticator(tokens, pool)
@@ -203,10 +202,14 @@ def _answer_stray(request: Request[Any, Any, Any], exc: Exception) -> Response[b
     return answer_problem(request, exc)
 
 
-def _fetch_keys(egress: EgressClient, settings: Settings) -> Fetch | None:
+def _fetch_keys(settings: Settings, stack: AsyncExitStack) -> Fetch | None:
     url = settings.jwks_url
     if url is None:
         return None
+    # The operator has named this address, so it may be a private one; no other may.
+    policy = EgressPolicy.parse(settings.egress_allow).allowing(urlsplit(url).netloc)
+    egress = EgressClient(policy)
+    stack.push_async_callback(egress.aclose)
 
     async def fetch() -> bytes:
         answer = await egress.request("GET", url, timeout_seconds=5.0)

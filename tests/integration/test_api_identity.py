@@ -1,10 +1,14 @@
 import asyncio
+import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import jwt
 import psycopg
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.support.postgres import Database
 from tests.support.serving import PASSWORD, Running, populate, running, settings_for
@@ -203,3 +207,46 @@ async def test_an_expired_key_opens_nothing(api: Running, database: Database) ->
         engine.execute("update apm_api_keys set expires_at = now() where name = 'read key'")
     async with api.as_key("read") as client:
         assert (await client.get("/api/v1/me")).status_code == 401
+
+
+async def test_an_identity_providers_tokens_open_what_its_people_may(
+    database: Database, tmp_path: Path
+) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    published = jwt.algorithms.ECAlgorithm.to_jwk(key.public_key(), as_dict=True) | {"kid": "one"}
+    document = json.dumps({"keys": [published]}).encode()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(document) + document)
+        await writer.drain()
+        writer.close()
+
+    provider = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = provider.sockets[0].getsockname()[1]
+    settings = settings_for(
+        database,
+        tmp_path,
+        jwks_url=f"http://127.0.0.1:{port}/keys",
+        jwt_algorithms=("ES256",),
+    )
+    world = populate(database)
+    now = int(time.time())
+    claims = {
+        "sub": str(world.people["alice"]),
+        "role": "authenticated",
+        "aud": "authenticated",
+        "iat": now,
+        "exp": now + 600,
+        "user_metadata": {"full_name": "Alice Hart"},
+    }
+    token = jwt.encode(claims, key, algorithm="ES256", headers={"kid": "one"})
+    async with provider, running(settings, world) as api:
+        async with api.client({"authorization": f"Bearer {token}"}) as client:
+            me = await client.get("/api/v1/me")
+        # People sign in at the provider then, not here.
+        here = await sign_in(api, "alice@example.org", PASSWORD)
+    assert me.status_code == 200, me.text
+    assert me.json()["name"] == "Alice Hart"
+    assert [one["role"] for one in me.json()["organizations"]] == ["OWNER"]
+    assert here.status_code == 401
