@@ -16,6 +16,7 @@ from tests.support.postgres import Database
 from wedsync_apm import cli
 from wedsync_apm.config import PREFIX
 from wedsync_apm.organizations.passwords import check_password
+from wedsync_apm.rules.starter import starter_rules
 from wedsync_apm.runtime import Runtime, write_runtime
 
 Run = Callable[..., tuple[int, str, str]]
@@ -257,3 +258,17 @@ def test_the_doctor_numbers_what_is_wrong(
     code, out, _ = run("doctor", *here)
     assert code == 1
     assert "APM-E004" in out
+
+
+def test_an_organization_may_begin_with_the_rules_of_its_type(
+    run: Run, here: tuple[str, ...], database: Database
+) -> None:
+    made = ("--timezone", "Europe/Paris", "--vendor-type", "florist")
+    assert run("org", "create", "--name", "Bare", *made, *here)[0] == 0
+    code, out, _ = run("org", "create", "--name", "Studio", *made, "--starter-rules", *here)
+    assert code == 0
+    with psycopg.connect(database.owner) as cx:
+        rows = cx.execute("select distinct organization_id::text, alert_name from apm_alerts")
+        assert set(rows.fetchall()) == {
+            (out.strip(), rule.alert_name) for rule in starter_rules("florist")
+        }

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import typer
 
-from wedsync_apm.administration import store
+from wedsync_apm.administration import furnish, store
 from wedsync_apm.commands.common import (
     AsJson,
     DatabaseUrl,
@@ -19,6 +19,7 @@ from wedsync_apm.commands.common import (
 )
 from wedsync_apm.errors import ConfigurationError, FieldError, NotValid
 from wedsync_apm.organizations.tokens import load_tokens
+from wedsync_apm.rules.starter import starter_rules
 from wedsync_apm.types import KeyScope, OperatorRole, Role
 
 organizations = group("Organizations: the tenants.")
@@ -49,6 +50,9 @@ def create_organization(
     organization_id: Annotated[
         UUID | None, typer.Option("--id", help="Left out: a new one.", show_default=False)
     ] = None,
+    with_rules: Annotated[
+        bool, typer.Option("--starter-rules", help="With the usual alert rules of its type.")
+    ] = False,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
@@ -62,6 +66,8 @@ def create_organization(
             vendor_type=vendor_type,
             organization_id=organization_id,
         )
+        if with_rules:
+            furnish.put_rules(cx, created, starter_rules(vendor_type))
     emit({"id": created, "name": name}, as_json=as_json, text=str(created))
 
 
