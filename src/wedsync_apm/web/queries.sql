@@ -8,7 +8,7 @@ select
     (
         select count(*)
         from public.apm_incidents as i
-        where i.organization_id = %(organization_id)s::uuid
+        where (i.organization_id = %(organization_id)s::uuid or (select public.apm_operator_role()) is not null)
             and i.status in ('open', 'acknowledged', 'investigating')
     ) as live_incidents,
     exists (
