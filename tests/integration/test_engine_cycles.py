@@ -169,3 +169,17 @@ async def test_partitions_are_made_ahead_and_late_rows_cry_out(
         await tidy.run_once(cx, datetime.now(UTC))
     assert tidy.LATE_BYTES.value(partition="apm_metrics_default") > 0
     assert "apm_metrics_default" in caplog.text
+
+
+async def test_the_incident_of_a_deleted_rule_ends(world: EngineWorld) -> None:
+    """Nothing else would end it, and its ladder would go on calling."""
+    vendor = await world.organization()
+    for name in ("Deleted", "Kept"):
+        await world.rule(vendor, alert_name=name)
+    await world.samples(vendor, [(AT, 9000)])
+    await world.evaluate(AT)
+    await world.run("delete from public.apm_alerts where alert_name = 'Deleted'")
+    async with world.engine.connection() as cx:
+        await tidy.run_once(cx, AT + MINUTE)
+    found = {one["title"]: one["status"] for one in await world.incidents(vendor)}
+    assert found == {"Deleted": "resolved", "Kept": "open"}

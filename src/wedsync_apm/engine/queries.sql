@@ -80,6 +80,12 @@ where r.organization_id = %(organization_id)s::uuid and r.id = any (%(alert_ids)
 group by r.id
 having count(*) filter (where i.status in ('open', 'acknowledged', 'investigating')) = 0
 
+-- resolve_orphaned_incidents [apm_engine] --
+-- Ends the live incidents of rules that were deleted: nothing would ever end them, and their ladders go on calling.
+update public.apm_incidents as i set status = 'resolved'
+where i.alert_id is null and i.dedup_key like 'alert:1:%%' and i.status in ('open', 'acknowledged', 'investigating')
+returning i.id
+
 -- find_rules [apm_engine] --
 -- Whether rules that are judged no longer would end their incidents by themselves.
 select r.id, r.auto_resolve

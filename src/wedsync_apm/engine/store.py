@@ -96,6 +96,12 @@ async def resolve_incident(
     return await rows.fetchone() is not None
 
 
+async def resolve_orphaned_incidents(cx: Connection, at: datetime) -> int:
+    """Ends the live incidents of deleted rules; returns how many."""
+    await cx.execute(Q.set_acting, {"at": at, "note": "its rule was deleted"})
+    return len(await (await cx.execute(Q.resolve_orphaned_incidents)).fetchall())
+
+
 async def list_unheld_rules(
     cx: Connection, organization_id: UUID, alert_ids: Sequence[UUID]
 ) -> dict[UUID, datetime]:

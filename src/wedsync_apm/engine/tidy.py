@@ -1,4 +1,4 @@
-"""Makes room ahead and clears away what only had to last a while."""
+"""Makes room ahead, and clears away what only had to last a while or lost its owner."""
 
 from datetime import datetime
 
@@ -29,4 +29,8 @@ async def run_once(cx: Connection, at: datetime) -> str:
             )
     flushes = await store.forget_flushes(cx, (evaluate.READER, *rollup.READERS), at)
     leftovers = await store.forget_leftovers(cx, at)
-    return f"{made} partitions made, {flushes} flushes and {leftovers} leftovers removed"
+    orphans = await store.resolve_orphaned_incidents(cx, at)
+    return (
+        f"{made} partitions made, {flushes} flushes and {leftovers} leftovers removed, "
+        f"{orphans} incidents of deleted rules ended"
+    )
