@@ -48,6 +48,7 @@ async def test_a_sound_database_passes_all_that_needs_no_engine(
     not_passed = {k: line.reason for k, line in lines.items() if line.outcome is not Outcome.PASSED}
     # fsync is off in tests and no engine runs; a fresh clone was hardly read yet
     assert not_passed.keys() - {"settings", "jobs", "cache", "statements", "checkpoints"} == set()
+    assert [line for line in lines.values() if line.value == "not measured"] == []
     assert lines["jobs"].outcome is Outcome.UNKNOWN
     assert lines["settings"].outcome is Outcome.FAILED
     assert all(line.statement and line.duration_ms > 0 for line in lines.values())

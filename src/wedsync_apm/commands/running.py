@@ -173,6 +173,9 @@ def simulate(
     step: Annotated[
         float, typer.Option("--step", help="Seconds between two samples.", min=0.1, max=60)
     ] = 5.0,
+    load: Annotated[
+        int, typer.Option("--load", help="Further series, for load, over all vendors.", min=0)
+    ] = 0,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
 ) -> None:
@@ -214,6 +217,7 @@ def simulate(
         senders=open_senders(
             target,
             lambda vendor: demo.ingest_key(settings.data_dir, vendor),
+            extra_series=load,
         ),
         data_dir=settings.data_dir,
         scenario=scenario,

@@ -8,7 +8,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -132,7 +132,7 @@ def samples_at(
     found = []
     for signal in vendor.signals if signals is None else signals:
         value = value_at(signal, at, seed=vendor.key, time_zone=vendor.time_zone)
-        if is_trouble and vendor is STAR and signal.name == FORMS.name:
+        if is_trouble and vendor.key == STAR.key and signal.name == FORMS.name:
             limit = FORM_RULE.wedding_day_threshold_value or FORM_RULE.threshold_value
             value = trouble_value(FORM_RULE.threshold_value, limit, at, vendor.key)
         found.append(Sample(signal, at, value))
@@ -256,7 +256,17 @@ class Traffic:
             fresh.replace(self.data_dir / STATE_FILE)
 
 
-def open_senders(url: str, key_of: Callable[[Vendor], str]) -> list[Sender]:
-    """A sender for each vendor, over one client."""
+def open_senders(
+    url: str, key_of: Callable[[Vendor], str], *, extra_series: int = 0
+) -> list[Sender]:
+    """A sender for each vendor, over one client; `extra_series` are spread over them."""
     client = httpx.Client(base_url=url, timeout=10.0, headers={"User-Agent": "wedsync-simulate"})
-    return [Sender(vendor, key_of(vendor), client) for vendor in VENDORS]
+    senders = []
+    for number, vendor in enumerate(VENDORS):
+        extra = tuple(
+            Signal("load", "value", "1", 100.0, "gauge", tags={"series": str(n)})
+            for n in range(number, extra_series, len(VENDORS))
+        )
+        loaded = replace(vendor, signals=vendor.signals + extra)
+        senders.append(Sender(loaded, key_of(vendor), client))
+    return senders

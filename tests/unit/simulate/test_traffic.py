@@ -16,6 +16,7 @@ from wedsync_apm.simulate.traffic import (
     Sender,
     history_times,
     json_body,
+    open_senders,
     remote_write_body,
     samples_at,
 )
@@ -139,3 +140,13 @@ def test_what_is_refused_for_good_is_counted_and_not_sent_again() -> None:
     assert sender.refused_count == len(STAR.signals)
     assert sender.send(samples_at(STAR, NOON, is_trouble=False))
     assert (sender.sent_count, len(got)) == (len(STAR.signals), 1)
+
+
+def test_further_series_are_spread_over_the_vendors() -> None:
+    senders = open_senders("http://product", lambda vendor: vendor.key, extra_series=20)
+    extra = [len(s.vendor.signals) - len(v.signals) for s, v in zip(senders, VENDORS, strict=True)]
+    assert sum(extra) == 20
+    assert max(extra) - min(extra) <= 1
+    body = json_body(samples_at(senders[0].vendor, NOON, is_trouble=True))
+    assert body.count(b'"load"') == extra[0]
+    senders[0].client.close()
