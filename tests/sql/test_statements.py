@@ -94,7 +94,7 @@ def executed(cx: Connection, statement: str, organization: Any) -> float:
         .fetchone()
     )
     assert row is not None
-    [plan] = row["QUERY PLAN"] if isinstance(row, dict) else row[0]
+    [plan] = row["QUERY PLAN"]
     return float(plan["Planning Time"] + plan["Execution Time"])
 
 
@@ -187,9 +187,7 @@ def indexes_in_plan(cx: Connection, statement: str) -> set[str]:
         .fetchone()
     )
     assert plan is not None
-    return set(
-        names_in(json.loads(json.dumps(plan[0] if isinstance(plan, tuple) else plan["QUERY PLAN"])))
-    )
+    return set(names_in(plan["QUERY PLAN"]))
 
 
 def names_in(node: Any) -> Iterator[str]:

@@ -408,3 +408,34 @@ def test_secrets_and_hashes_are_not_readable(door: Connection) -> None:
         outcome = answer(door, ADMIN_A, statement)
         assert isinstance(outcome, tuple), statement
         assert outcome[0] == "42501"
+
+
+@pytest.mark.parametrize(
+    "name", ["timestamptz", "bytea", "uuid", "jsonb", "text", "tstzrange", "interval", "int4"]
+)
+def test_a_callers_own_types_run_nothing_with_the_definers_rights(
+    door: Connection, name: str
+) -> None:
+    """A temporary type of a known name whose CHECK tells who ran it."""
+    told: list[str] = []
+    door.add_notice_handler(lambda notice: told.append(str(notice.message_primary)))
+    with acting_as(door, MEMBER_A):
+        door.execute(
+            "create function pg_temp.tell() returns boolean language plpgsql as"
+            " $$ begin raise notice 'ran as %', current_user; return true; end $$"
+        )
+        door.execute(
+            sql.SQL("create domain pg_temp.{0} as pg_catalog.{0} check (pg_temp.tell())").format(
+                sql.Identifier(name)
+            )
+        )
+        for statement in (
+            "select aggregate_metrics('5 minutes')",
+            "select count(*) from apm_incidents",
+            "select is_wedding_day(pg_catalog.text '{a}'::pg_catalog.uuid)",
+            "select * from wedding_window_at('{a}'::pg_catalog.uuid)",
+            "select create_incident_from_alert('{alert}'::pg_catalog.uuid, 1)",
+            "update apm_incidents set status = 'resolved'",
+        ):
+            door.execute(statement.format(a=ORGANIZATION_A, alert=an_id("alert of A")).encode())
+    assert "ran as apm_definer" not in told

@@ -98,9 +98,9 @@ def pinned_search_path(found: list[Statement]) -> Iterator[tuple[int, str]]:
     for statement in found:
         head = _outside_body(statement.text)
         if re.match(r"create (or replace )?(function|procedure)\b", _bare(head).lstrip()) and (
-            "security definer" in head and "set search_path = ''" not in head
+            "security definer" in head and "set search_path = pg_catalog, pg_temp" not in head
         ):
-            yield statement.line, "security definer needs `set search_path = ''`"
+            yield statement.line, "security definer needs `set search_path = pg_catalog, pg_temp`"
 
 
 def protected_tables(found: list[Statement]) -> Iterator[tuple[int, str]]:

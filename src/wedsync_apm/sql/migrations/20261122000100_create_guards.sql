@@ -1,4 +1,8 @@
 -- pre: schemas, roles and the procedures by which every later migration protects what it makes.
+--
+-- Every function says `set search_path = pg_catalog, pg_temp`. An empty path is not enough: PostgreSQL then looks for
+-- names of types in the session's temporary schema first, and a caller's own type "timestamptz" with a CHECK would run
+-- the caller's code with the definer's rights.
 
 create schema if not exists apm_private;
 create schema if not exists apm_partitions;
@@ -63,7 +67,7 @@ grant usage on schema apm_private to apm_api, apm_writer, apm_engine, apm_define
 -- A label list that the host already has is accepted only if it is the same list.
 create procedure apm_private.ensure_enum(name text, labels text[])
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     present text[];
@@ -90,7 +94,7 @@ $$;
 -- The way back: a type that the host brought, or uses by now, stays.
 create procedure apm_private.drop_enum(name text)
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     ours oid := to_regtype('public.' || quote_ident(drop_enum.name));
@@ -106,7 +110,7 @@ $$;
 -- A row stays with the tenant it was made for: a member of two could else carry rows from one to the other.
 create function apm_private.keep_tenant() returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if new.organization_id is distinct from old.organization_id then
@@ -119,7 +123,7 @@ $$;
 
 create function apm_private.touch_updated_at() returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     new.updated_at := clock_timestamp();
@@ -132,7 +136,7 @@ $$;
 -- services, and a tenant that never changes.
 create procedure apm_private.protect_table(target regclass, keeps_tenant boolean default true)
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     table_name text := (select relname from pg_catalog.pg_class where oid = protect_table.target);
@@ -184,7 +188,7 @@ $$;
 -- moves a row to another tenant.
 create procedure apm_private.grant_writes(target regclass, kept text[] default '{}', chooses_id boolean default false)
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     insertable text;
@@ -205,7 +209,7 @@ $$;
 -- A SECURITY DEFINER function belongs to apm_definer, and nobody may call it but those granted afterwards.
 create procedure apm_private.hand_over(target regprocedure)
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     schema_name text := (
@@ -230,14 +234,14 @@ $$;
 -- The caller's claims. A pooler leaves '' where a transaction before set them: that is nobody, not an error.
 create function apm_private.claims() returns jsonb
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select nullif(current_setting('request.jwt.claims', true), '')::jsonb
 $$;
 
 create function apm_private.caller_id() returns uuid
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select nullif(apm_private.claims() ->> 'sub', '')::uuid
 $$;
@@ -246,7 +250,7 @@ $$;
 -- Inside a SECURITY DEFINER function current_user is the definer, so the role set by the caller decides.
 create function apm_private.is_service() returns boolean
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select pg_has_role(
         coalesce(nullif(nullif(current_setting('role', true), 'none'), ''), session_user),

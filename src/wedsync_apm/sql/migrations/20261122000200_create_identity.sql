@@ -93,7 +93,7 @@ create index idx_apm_audit_log_organization_at on public.apm_audit_log (organiza
 
 create function apm_private.write_audit() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     before jsonb := case when tg_op <> 'INSERT' then to_jsonb(old) end;
@@ -136,7 +136,7 @@ for each row execute function apm_private.write_audit();
 create function apm_private.host_memberships(user_id uuid)
 returns table (organization_id uuid, role text)
 language sql stable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select p.organization_id,
         case when upper(p.role::text) in ('OWNER', 'ADMIN', 'MEMBER', 'VIEWER') then upper(p.role::text) else 'VIEWER' end
@@ -147,7 +147,7 @@ $$;
 create function apm_private.host_organizations(organization_ids uuid[])
 returns table (organization_id uuid, name text, time_zone text, vendor_type text, help_line text)
 language sql stable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select o.id, o.name::text,
         coalesce(to_jsonb(o) -> 'settings' ->> 'timezone', to_jsonb(o) ->> 'timezone', 'Europe/London'),
@@ -161,7 +161,7 @@ $$;
 create function apm_private.host_weddings(organization_ids uuid[], earliest date, latest date)
 returns table (client_id uuid, organization_id uuid, wedding_date date, venue_name text, initials text)
 language sql stable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select c.id, c.organization_id, c.wedding_date, to_jsonb(c) ->> 'venue_name',
         concat_ws(' & ', upper(left(to_jsonb(c) ->> 'first_name', 1)), upper(left(to_jsonb(c) ->> 'partner_first_name', 1)))
@@ -237,7 +237,7 @@ $$;
 create function apm_private.caller_memberships()
 returns table (organization_id uuid, role text)
 language sql stable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     with caller as (
         -- A key and a person are never the same, even if their ids were.
@@ -270,7 +270,7 @@ call apm_private.hand_over('apm_private.caller_memberships()');
 
 create function public.apm_current_organization_ids() returns uuid[]
 language sql stable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select coalesce(array_agg(distinct m.organization_id), '{}') from apm_private.caller_memberships() as m
 $$;
@@ -279,7 +279,7 @@ call apm_private.hand_over('public.apm_current_organization_ids()');
 -- The organizations in which the caller has at least this role.
 create function public.apm_organization_ids_as(minimum_role text) returns uuid[]
 language sql stable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select coalesce(array_agg(distinct m.organization_id), '{}')
     from apm_private.caller_memberships() as m
@@ -291,7 +291,7 @@ call apm_private.hand_over('public.apm_organization_ids_as(text)');
 -- The caller's strongest role there, or null: the same null for another's organization and for none.
 create function public.apm_role_in(organization_id uuid) returns text
 language sql stable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select m.role
     from apm_private.caller_memberships() as m
@@ -303,7 +303,7 @@ call apm_private.hand_over('public.apm_role_in(uuid)');
 
 create function public.apm_operator_role() returns text
 language sql stable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select o.role from public.apm_operators as o
     where o.user_id = apm_private.caller_id() and o.disabled_at is null
@@ -319,7 +319,7 @@ grant execute on function public.apm_current_organization_ids(), public.apm_orga
 create function public.apm_my_organizations()
 returns table (organization_id uuid, name text, time_zone text, vendor_type text, help_line text, role text)
 language sql stable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select o.organization_id, o.name, o.time_zone, o.vendor_type, o.help_line, public.apm_role_in(o.organization_id)
     from apm_private.host_organizations(public.apm_current_organization_ids()) as o
@@ -332,7 +332,7 @@ grant execute on function public.apm_my_organizations() to authenticated;
 create function apm_private.find_login(email text)
 returns table (user_id uuid, display_name text, password_hash text, token_generation int, is_disabled boolean)
 language sql stable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select u.id, u.display_name, u.password_hash, u.token_generation, u.disabled_at is not null
     from apm_private.users as u where u.email = lower(find_login.email)
@@ -341,7 +341,7 @@ $$;
 -- False when a token of that generation is no longer good; a user we do not know (Supabase's) is not ours to judge.
 create function apm_private.is_token_current(user_id uuid, token_generation int) returns boolean
 language sql stable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select coalesce(
         (select u.disabled_at is null and u.token_generation = is_token_current.token_generation
@@ -353,7 +353,7 @@ $$;
 create function apm_private.find_api_key(key_hash bytea)
 returns table (id uuid, organization_id uuid, name text, scope text, is_platform boolean)
 language sql stable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select k.id, k.organization_id, k.name, k.scope, k.is_platform
     from public.apm_api_keys as k
@@ -363,7 +363,7 @@ $$;
 
 create function apm_private.touch_api_key(id uuid) returns void
 language sql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     update public.apm_api_keys as k set last_used_at = now()
     where k.id = touch_api_key.id and (k.last_used_at is null or k.last_used_at < now() - interval '1 minute')
@@ -372,7 +372,7 @@ $$;
 -- Counts a failed sign-in; returns the seconds to wait (0: none) for a bucket of ten failures a minute.
 create function apm_private.count_sign_in_failure(bucket text, at timestamptz) returns int
 language sql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     insert into apm_private.sign_in_attempts as a (bucket, failures, window_started_at)
     values (count_sign_in_failure.bucket, 1, count_sign_in_failure.at)
@@ -387,7 +387,7 @@ $$;
 
 create function apm_private.sign_in_wait(bucket text, at timestamptz) returns int
 language sql stable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select coalesce((
         select greatest(1, ceil(extract(epoch from a.window_started_at + interval '1 minute' - sign_in_wait.at)))::int

@@ -48,7 +48,7 @@ call apm_private.protect_table('public.apm_wedding_windows');
 -- The calendar looks three days around an instant: a phase further away from its wedding would never be found.
 create function apm_private.check_wedding_windows() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     wedding uuid := case when tg_table_name = 'apm_weddings' then to_jsonb(new) ->> 'id' else to_jsonb(new) ->> 'wedding_id' end;
@@ -116,7 +116,7 @@ using (organization_id = any ((select public.apm_organization_ids_as('ADMIN'))::
 -- and number ("Atlantis5") for a zone of its own making, so names with a digit are looked up.
 create function apm_private.is_time_zone(name text) returns boolean
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if is_time_zone.name is null or is_time_zone.name = '' then
@@ -141,7 +141,7 @@ returns table (
     has_windows boolean, initials text, venue_name text
 )
 language sql stable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     with found as (
         select w.organization_id, w.id as wedding_id, w.wedding_date, w.time_zone,
@@ -184,7 +184,7 @@ returns table (
     organization_id uuid, wedding_id uuid, wedding_date date, time_zone text, phase text, span tstzrange, precedence int
 )
 language sql stable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     with weddings as (
         select * from apm_private.weddings_between(
@@ -229,7 +229,7 @@ grant execute on function apm_private.weddings_between(uuid[], date, date),
 -- The organizations of the argument that the caller may ask about: all for a service, else his own.
 create function apm_private.askable(organization_id uuid) returns uuid[]
 language sql stable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select case
         when apm_private.is_service()
@@ -243,7 +243,7 @@ call apm_private.hand_over('apm_private.askable(uuid)');
 -- date, today there. Null for an organization that the caller does not belong to, known or not.
 create function public.is_wedding_day(organization_id uuid, check_date date default null) returns boolean
 language sql stable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select exists (
         select from apm_private.weddings_between(
@@ -267,7 +267,7 @@ call apm_private.hand_over('public.is_wedding_day(uuid, date)');
 create function public.wedding_window_at(organization_id uuid, at timestamptz default now())
 returns table (wedding_id uuid, phase text, span tstzrange, time_zone text, minutes_to_next_milestone int)
 language sql stable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     with near as (
         select w.*
@@ -301,7 +301,7 @@ grant execute on function public.is_wedding_day(uuid, date), public.wedding_wind
 create function apm_private.wedding_contexts(organization_ids uuid[], "from" timestamptz, "to" timestamptz)
 returns table (organization_id uuid, span tstzrange, wedding_context jsonb)
 language sql stable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select w.organization_id, w.span,
         jsonb_build_object('is_wedding_day', true, 'phase', w.phase, 'wedding_id', w.wedding_id)

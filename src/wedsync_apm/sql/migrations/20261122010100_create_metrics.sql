@@ -138,7 +138,7 @@ call apm_private.protect_table('apm_private.cursors');
 -- Blocks that come in otherwise than through the writer (which sets apm.batch and notes its flush itself).
 create function apm_private.note_block() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into apm_private.flushes (organization_ids, earliest, latest)
@@ -171,7 +171,7 @@ create function apm_private.count_refusals(
     organization_ids uuid[], sources text[], reasons text[], counts bigint[], examples text[]
 ) returns void
 language sql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     insert into public.apm_refusals as r (organization_id, day, source, reason, refused_count, example, last_at)
     select u.organization_id, (now() at time zone 'UTC')::date, u.source, left(u.reason, 300), sum(u.count), left(min(u.example), 1000), now()
@@ -192,7 +192,7 @@ grant execute on function apm_private.count_refusals(uuid[], text[], text[], big
 
 create function apm_private.series_fingerprint(service_name text, metric_name text, tags jsonb) returns bytea
 language sql immutable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     -- jsonb sorts its keys, so equal tags give equal text
     select sha256(convert_to(
@@ -209,7 +209,7 @@ create function apm_private.resolve_series(
     series_limit int
 ) returns table (ordinal int, series_id int)
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
@@ -273,7 +273,7 @@ grant execute on function apm_private.resolve_series(uuid, text[], text[], text[
 
 create function apm_private.end_series(organization_id uuid, series_ids int[], ended_at timestamptz[]) returns void
 language sql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     update public.apm_series as s set ended_at = u.ended_at
     from unnest(end_series.series_ids, end_series.ended_at) as u (id, ended_at)
@@ -287,7 +287,7 @@ grant execute on function apm_private.end_series(uuid, int[], timestamptz[]) to 
 -- everybody out of the table; what it locks is the default partition, which is empty unless partitions came late.
 create function apm_private.make_partition(parent regclass, name text, starts timestamptz, ends timestamptz) returns boolean
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     fallback text := (select relname || '_default' from pg_catalog.pg_class where oid = make_partition.parent);
@@ -413,7 +413,7 @@ grant execute on function public.apm_samples_between(timestamptz, timestamptz)
 -- and type are checked by the table; the calendar answers where the sample brings no context.
 create function apm_private.insert_sample() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     resolved int;

@@ -8,7 +8,7 @@ create function apm_private.resolve_many_series(
     series_limit int
 ) returns table (ordinal int, series_id int, is_known boolean)
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare

@@ -45,7 +45,7 @@ revoke all on apm_partitions.apm_metric_aggregations_default from public, anon, 
 -- Runs as the tables' owner, who alone may attach; takes nothing but the instant.
 create function apm_private.make_partitions(at timestamptz) returns int
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
 declare
@@ -81,7 +81,7 @@ select apm_private.make_partitions(now());
 -- the number of buckets written.
 create function public.aggregate_metrics(bucket interval) returns bigint
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 -- a day is 24 hours here, whatever the caller's zone
 set timezone = 'UTC'
 -- planned once and not for each organization; partitions are left out when it runs

@@ -206,7 +206,7 @@ using (organization_id = any ((select public.apm_current_organization_ids())::uu
 -- What live pages hear: who, what, which one. Never the content, which each reader fetches with his own rights.
 create function apm_private.notify_live() returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform pg_notify('apm_live', json_build_object(
@@ -218,7 +218,7 @@ $$;
 
 create function apm_private.keep_status_history() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into public.apm_service_status_history (organization_id, check_id, status, reason, since)

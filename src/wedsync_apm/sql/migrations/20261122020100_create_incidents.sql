@@ -120,7 +120,7 @@ insert into apm_private.incident_transitions (from_status, to_status, kind) valu
 -- Who acts, for the timeline: the name that the transaction's claims give, else what the service calls itself.
 create function apm_private.actor_name() returns text
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select coalesce(
         apm_private.claims() ->> 'name', nullif(current_setting('apm.actor', true), ''),
@@ -134,7 +134,7 @@ grant execute on function apm_private.actor_name() to apm_definer, apm_engine;
 -- transaction sets it (the engine's cycle), else now.
 create function apm_private.guard_incident() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     at timestamptz := coalesce(nullif(current_setting('apm.at', true), '')::timestamptz, clock_timestamp());
@@ -187,7 +187,7 @@ for each row execute function apm_private.guard_incident();
 
 create function apm_private.record_incident() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     at timestamptz := coalesce(nullif(current_setting('apm.at', true), '')::timestamptz, clock_timestamp());
@@ -263,7 +263,7 @@ with check (
 -- An incident by hand is his own, and starts at the beginning.
 create function apm_private.acknowledge_defaults() returns trigger
 language plpgsql
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if new.last_seen_at is null then
@@ -283,7 +283,7 @@ create function public.create_incident_from_alert(
     alert_id uuid, metric_value double precision, at timestamptz default now()
 ) returns uuid
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare

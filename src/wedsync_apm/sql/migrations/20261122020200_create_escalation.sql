@@ -292,7 +292,7 @@ returns table (
     is_used boolean, is_expired boolean, next_step_at timestamptz
 )
 language sql stable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select l.organization_id, o.name, o.time_zone, i.id, i.title, i.status, i.severity, i.detected_at, i.resolved_at,
         i.acknowledged_at, i.acknowledged_by_name, i.affected_weddings, i.vendor_text, l.receiver,
@@ -309,7 +309,7 @@ call apm_private.hand_over('apm_private.look_up_acknowledge_link(bytea, timestam
 -- Acknowledges once; tells what came of it: acknowledged, used, expired, unknown, or the status that stood in the way.
 create function apm_private.use_acknowledge_link(token_hash bytea, at timestamptz) returns text
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     link apm_private.acknowledge_links%rowtype;
@@ -351,7 +351,7 @@ grant execute on function apm_private.look_up_acknowledge_link(bytea, timestampt
 -- organization's default is climbed; without that, the platform's.
 create function apm_private.steer_escalation() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     at timestamptz := coalesce(nullif(current_setting('apm.at', true), '')::timestamptz, clock_timestamp());
@@ -416,7 +416,7 @@ call apm_private.protect_table('apm_private.organization_keys');
 create function apm_private.find_organization_key(organization_id uuid)
 returns table (wrapped_key bytea, master_key_id text)
 language sql stable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select k.wrapped_key, k.master_key_id from apm_private.organization_keys as k
     where k.organization_id = find_organization_key.organization_id
@@ -424,7 +424,7 @@ $$;
 create function apm_private.store_organization_key(organization_id uuid, wrapped_key bytea, master_key_id text)
 returns table (wrapped_key bytea, master_key_id text)
 language sql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     insert into apm_private.organization_keys as k (organization_id, wrapped_key, master_key_id)
     values (store_organization_key.organization_id, store_organization_key.wrapped_key, store_organization_key.master_key_id)
@@ -451,7 +451,7 @@ call apm_private.protect_table('apm_private.job_runs');
 create function apm_private.read_job_runs()
 returns table (job text, started_at timestamptz, finished_at timestamptz, duration_ms float8, outcome text, detail text, failures_in_row int)
 language sql stable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select r.job, r.started_at, r.finished_at, r.duration_ms, r.outcome, r.detail, r.failures_in_row
     from apm_private.job_runs as r order by r.job

@@ -4,7 +4,7 @@
 -- The sender asks that right before sending and drops the message for those who never heard of the trouble.
 create function apm_private.tell_the_end() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     at timestamptz := coalesce(nullif(current_setting('apm.at', true), '')::timestamptz, clock_timestamp());

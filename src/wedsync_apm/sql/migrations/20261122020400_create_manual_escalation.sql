@@ -2,7 +2,7 @@
 
 create function public.apm_escalate_incident(incident_id uuid, at timestamptz default now()) returns int
 language plpgsql security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     incident public.apm_incidents%rowtype;

@@ -15,7 +15,7 @@ returns table (
     used int, allowed int, active int, idle_in_transaction int, oldest_transaction_seconds float8, hidden int
 )
 language sql stable security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select
         count(*) filter (where a.backend_type = 'client backend')::int,

@@ -6,21 +6,21 @@ grant usage on schema auth to anon, authenticated, service_role;
 
 create or replace function auth.jwt() returns jsonb
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select nullif(current_setting('request.jwt.claims', true), '')::jsonb
 $$;
 
 create or replace function auth.uid() returns uuid
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select nullif(auth.jwt() ->> 'sub', '')::uuid
 $$;
 
 create or replace function auth.role() returns text
 language sql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $$
     select auth.jwt() ->> 'role'
 $$;
