@@ -16,7 +16,13 @@ from datetime import UTC, datetime
 from typing import Any, Final, Self
 
 # What a LogRecord carries by itself; everything else came in by `extra`.
-_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+# (uvicorn adds its message once more, coloured.)
+_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {
+    "message",
+    "asctime",
+    "taskName",
+    "color_message",
+}
 
 
 def get_logger(name: str) -> logging.Logger:
