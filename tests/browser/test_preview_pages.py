@@ -149,6 +149,34 @@ async def test_first_visit_stays_in_budget(browser: Browser, preview_url: str) -
     await context.close()
 
 
+SHIFTS = """() => new Promise((done) => {
+  let sum = 0;
+  new PerformanceObserver((list) => list.getEntries().forEach((e) => { sum += e.value; }))
+    .observe({ type: "layout-shift", buffered: true });
+  setTimeout(() => done(sum), 400);
+})"""
+
+
+@pytest.mark.parametrize("name", ["today-problem", "incident", "incidents", "charts", "rule"])
+async def test_nothing_jumps_while_it_loads(browser: Browser, preview_url: str, name: str) -> None:
+    context = await phone(browser)
+    page = await context.new_page()
+    session = await context.new_cdp_session(page)
+    await session.send("Network.enable")
+    await session.send(
+        "Network.emulateNetworkConditions",
+        {
+            "offline": False,
+            "latency": 150,
+            "downloadThroughput": 200_000,
+            "uploadThroughput": 200_000,
+        },
+    )
+    await page.goto(f"{preview_url}/p/{name}")
+    assert await page.evaluate(SHIFTS) <= 0.02
+    await context.close()
+
+
 async def test_times_are_worded_relatively(browser: Browser, preview_url: str) -> None:
     context = await phone(browser)
     page = await context.new_page()
