@@ -66,18 +66,30 @@ def compare(former: Mapping[str, str], live: Mapping[str, str]) -> Drift:
     )
 
 
-@contextmanager
-def keeping_fingerprints(cx: OwnerConnection, known: Sequence[Migration]) -> Iterator[None]:
-    """Records the schema after the block, without approving drift that was there before it."""
-    former, before = recorded(cx), take_fingerprint(cx, known)
-    yield
-    after = take_fingerprint(cx, known)
-    lines = dict(after)
-    for name in former.keys() | before.keys():
-        drifted = former.get(name) != before.get(name)
-        if drifted and before.get(name) == after.get(name):
-            if name in former:
-                lines[name] = former[name]
-            else:
-                lines.pop(name, None)
-    record(cx, lines)
+class FingerprintKeeper:
+    """Records the schema after each file of a run, without approving drift that was there before.
+
+    What one file leaves is what the next one finds, so the schema is read once a file, not twice.
+    """
+
+    def __init__(self, known: Sequence[Migration]) -> None:
+        self._known = known
+        self._left: dict[str, str] | None = None
+
+    @contextmanager
+    def keeping(self, cx: OwnerConnection) -> Iterator[None]:
+        """Around the statements of one file, in its transaction."""
+        former = recorded(cx)
+        before = take_fingerprint(cx, self._known) if self._left is None else self._left
+        yield
+        after = take_fingerprint(cx, self._known)
+        lines = dict(after)
+        for name in former.keys() | before.keys():
+            drifted = former.get(name) != before.get(name)
+            if drifted and before.get(name) == after.get(name):
+                if name in former:
+                    lines[name] = former[name]
+                else:
+                    lines.pop(name, None)
+        record(cx, lines)
+        self._left = after

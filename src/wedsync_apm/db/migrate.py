@@ -20,9 +20,9 @@ from psycopg.rows import DictRow, dict_row
 
 from wedsync_apm.db.fingerprint import (
     Drift,
+    FingerprintKeeper,
     OwnerConnection,
     compare,
-    keeping_fingerprints,
     record,
     recorded,
     take_fingerprint,
@@ -90,6 +90,7 @@ def up(
         raise ConfigurationError(f"There is no migration {to}")
     with _connect(conninfo) as cx:
         _prepare(cx, known)
+        keeper = FingerprintKeeper(known)
         applied = []
         for migration in known:
             if to is not None and migration.version > to:
@@ -98,9 +99,9 @@ def up(
                 if migration.version in _applied(cx):
                     continue
                 break
-            if _apply(cx, migration, known):
+            if _apply(cx, migration, keeper):
                 applied.append(migration)
-        _admit_readers(cx, known)
+        _admit_readers(cx, keeper)
         return tuple(applied)
 
 
@@ -127,7 +128,8 @@ def down(
             )
         if oneway := [v for v in versions if known[v].down is None]:
             raise ConfigurationError(f"There is no down file for {', '.join(oneway)}")
-        return tuple(known[v] for v in versions if _take_back(cx, known[v], tuple(known.values())))
+        keeper = FingerprintKeeper(tuple(known.values()))
+        return tuple(known[v] for v in versions if _take_back(cx, known[v], keeper))
 
 
 def verify(conninfo: str, *, migrations: Sequence[Migration] | None = None) -> Drift:
@@ -249,23 +251,23 @@ def _prepare(cx: OwnerConnection, known: Sequence[Migration]) -> None:
             cx.execute(file.sql.encode())
 
 
-def _admit_readers(cx: OwnerConnection, known: Sequence[Migration]) -> None:
+def _admit_readers(cx: OwnerConnection, keeper: FingerprintKeeper) -> None:
     with _locked(cx):
         row = cx.execute(Q.lacks_bookkeeping_readers).fetchone()
         if row and row["lacks"]:
-            with keeping_fingerprints(cx, known):
+            with keeper.keeping(cx):
                 readers = files("wedsync_apm.sql").joinpath("bookkeeping_readers.sql")
                 cx.execute(readers.read_bytes())
 
 
-def _apply(cx: OwnerConnection, migration: Migration, known: Sequence[Migration]) -> bool:
+def _apply(cx: OwnerConnection, migration: Migration, keeper: FingerprintKeeper) -> bool:
     """Applies one file if nobody has; True when it was us."""
     for attempt in range(1, LOCK_ATTEMPTS + 1):
         try:
             with _locked(cx):
                 if migration.version in _applied(cx):
                     return False
-                with keeping_fingerprints(cx, known):
+                with keeper.keeping(cx):
                     cx.execute(Q.set_file_limits, limits_of(migration.sql))
                     started = time.perf_counter()
                     _run_file(cx, migration.sql, f"{migration.version}_{migration.name}.sql")
@@ -302,12 +304,12 @@ def _apply(cx: OwnerConnection, migration: Migration, known: Sequence[Migration]
     return True
 
 
-def _take_back(cx: OwnerConnection, migration: Migration, known: Sequence[Migration]) -> bool:
+def _take_back(cx: OwnerConnection, migration: Migration, keeper: FingerprintKeeper) -> bool:
     text = migration.down or ""
     with _locked(cx):
         if migration.version not in _applied(cx):
             return False
-        with keeping_fingerprints(cx, known):
+        with keeper.keeping(cx):
             cx.execute(Q.set_file_limits, limits_of(text))
             _run_file(cx, text, f"down/{migration.version}_{migration.name}.sql")
             cx.execute(Q.forget_migration, {"version": migration.version})
@@ -374,9 +376,10 @@ def _applied(cx: OwnerConnection) -> dict[str, dict[str, Any]]:
 
 def _adopt_from_supabase(cx: OwnerConnection, known: Sequence[Migration]) -> None:
     """Takes over what Supabase's command line has applied from the same folder."""
+    keeper = FingerprintKeeper(known)
     for migration in _run_by_supabase(cx, known):
         if migration.version not in _applied(cx):
-            with keeping_fingerprints(cx, known):
+            with keeper.keeping(cx):
                 cx.execute(
                     Q.record_migration,
                     {
