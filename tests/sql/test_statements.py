@@ -1,6 +1,5 @@
 """The fixed statements as members run them, empty and full, and the indexes that carry them."""
 
-import json
 import statistics
 import time
 from collections.abc import Callable, Iterator
