@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 from litestar import Response, get
 from litestar.enums import MediaType
+from litestar.openapi.datastructures import ResponseSpec
 
 from wedsync_apm import __version__
 from wedsync_apm.api import store
@@ -49,7 +50,12 @@ async def read_health() -> Health:
     return Health()
 
 
-@get("/readyz", opt={PUBLIC: True}, tags=["process"])
+@get(
+    "/readyz",
+    opt={PUBLIC: True},
+    tags=["process"],
+    responses={503: ResponseSpec(Readiness, description="Something is missing; each is named")},
+)
 async def read_readiness(request: ApiRequest) -> Response[Readiness]:
     """Whether database, schema and engine are as they should be; 503 with the reason if not."""
     checks = await check_readiness(request.services.pool)
