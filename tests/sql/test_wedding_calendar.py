@@ -312,7 +312,8 @@ def test_entered_phases_count_and_stay_near_their_wedding(calendar: Connection) 
             "update apm_weddings set wedding_date = '2027-09-04' where id = %s", (wedding,)
         )
         calendar.execute(
-            "update apm_wedding_windows set span = tstzrange('2027-09-04 12:00+00', '2027-09-04 15:00+00')"
+            "update apm_wedding_windows set span = tstzrange('2027-09-04 12:00+00', '2027-09-04 15:00+00') where wedding_id = %s",
+            (wedding,),
         )
         calendar.execute("set constraints all immediate")
         calendar.execute("set constraints all deferred")
