@@ -140,12 +140,41 @@ async def test_first_visit_stays_in_budget(browser: Browser, preview_url: str) -
     urls: list[str] = []
     page.on("request", lambda request: urls.append(request.url))
     await page.goto(f"{preview_url}/p/today-problem", wait_until="load")
-    await page.wait_for_timeout(300)
-    assert all(url.startswith(preview_url) for url in urls)
-    assert not any("uplot" in url for url in urls), "the chart is below the screen"
-    await page.locator("figure").scroll_into_view_if_needed()
     await page.wait_for_selector("figure canvas")
+    assert all(url.startswith(preview_url) for url in urls)
     assert len([url for url in urls if "uplot" in url]) == 1
+    begins, loaded = await page.evaluate(
+        "[performance.getEntriesByType('resource').find((e) => e.name.includes('uplot')).startTime,"
+        " performance.getEntriesByType('navigation')[0].loadEventStart]"
+    )
+    assert begins >= loaded, "the chart is below the screen: its library waits for the page"
+    await context.close()
+
+
+async def test_every_chart_is_drawn_and_only_those_in_sight_are_renewed(
+    browser: Browser, preview_url: str
+) -> None:
+    context = await phone(browser)
+    page = await context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    await page.goto(f"{preview_url}/p/charts")
+    figures = await page.locator("figure").count()
+    await page.wait_for_function(
+        "document.querySelectorAll('figure canvas').length"
+        " === document.querySelectorAll('figure').length"
+    )
+    below = await page.locator("figure").evaluate_all(
+        "(all) => all.filter((el) => el.getBoundingClientRect().top > innerHeight + 200)"
+        ".map((el) => el.dataset.figure)"
+    )
+    assert figures >= 3
+    assert below, "a chart far below the screen is needed here"
+    asked.clear()
+    await page.evaluate("window.wedsyncCharts.refresh()")
+    await page.wait_for_timeout(300)
+    assert asked, "those in sight are renewed"
+    assert not [url for url in asked if any(source in url for source in below)]
     await context.close()
 
 

@@ -48,7 +48,7 @@
   }
 
   class Chart {
-    constructor(el) {
+    constructor(el, isVisible) {
       this.el = el;
       this.plotEl = el.querySelector(".plot");
       this.readEl = el.querySelector(".read");
@@ -56,15 +56,16 @@
       this.only = null;
       this.index = null;
       this.data = null;
-      this.visible = true;
+      this.visible = isVisible;
       this.observer = new ResizeObserver(() => this.resize());
       this.observer.observe(this.plotEl);
       this.bind();
-      this.load();
+      this.first = this.load();
     }
 
+    // The first drawing never waits for the screen; renewing it does.
     async load() {
-      if (this.loading || document.hidden || !this.visible) return;
+      if (this.loading || document.hidden || (this.data && !this.visible)) return;
       this.loading = true;
       clearTimeout(this.timer);
       try {
@@ -423,7 +424,7 @@
   const seen = new IntersectionObserver((entries) => {
     for (const entry of entries) {
       const chart = charts.get(entry.target);
-      if (entry.isIntersecting && !chart) charts.set(entry.target, new Chart(entry.target));
+      if (entry.isIntersecting && !chart) charts.set(entry.target, new Chart(entry.target, true));
       else if (chart) {
         chart.visible = entry.isIntersecting;
         if (chart.visible) chart.load();
@@ -434,9 +435,29 @@
   function scan() {
     for (const [el, chart] of charts) if (!el.isConnected) { chart.end(); charts.delete(el); }
     document.querySelectorAll("figure[data-figure]").forEach((el) => seen.observe(el));
+    if (document.readyState === "complete") drawRest();
+  }
+
+  // Every chart is drawn once, one after another while nothing else is to do: print, a fast scroll
+  // and a picture of the whole page find it there.
+  const idle = (run) => (window.requestIdleCallback ? requestIdleCallback(run, { timeout: 1000 }) : setTimeout(run, 50));
+  let isDrawing = false;
+  async function drawRest() {
+    if (isDrawing) return;
+    isDrawing = true;
+    const rest = () => [...document.querySelectorAll("figure[data-figure]")].find((el) => !charts.has(el));
+    for (let el = rest(); el; el = rest()) {
+      await new Promise(idle);
+      if (!el.isConnected || charts.has(el)) continue;
+      const chart = new Chart(el, false);
+      charts.set(el, chart);
+      await chart.first;
+    }
+    isDrawing = false;
   }
 
   document.addEventListener("htmx:after:swap", scan);
+  addEventListener("load", drawRest);
   document.addEventListener("visibilitychange", () => { if (!document.hidden) charts.forEach((c) => c.load()); });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => charts.forEach((c) => c.repaint()));
   addEventListener("beforeprint", () => charts.forEach((c) => c.repaint()));

@@ -149,23 +149,33 @@
       (name) => source.addEventListener(name, heard));
   }
 
-  // Charts load their library only when one comes near the screen: the page itself stays light.
+  // The charts' library comes when one is near the screen, at the latest when the page is complete
+  // and has nothing else to do: what a page needs to be useful stays light.
   let near = null;
   function charts() {
     if (window.wedsyncCharts || !self || !self.dataset.chart) return;
     if (document.querySelector(`script[src="${self.dataset.chart}"]`)) return;
-    near ??= new IntersectionObserver((entries) => {
-      if (!entries.some((e) => e.isIntersecting)) return;
+    const figures = document.querySelectorAll("figure[data-figure]");
+    if (!figures.length) return;
+    const get = (src) => new Promise((done) => {
+      const s = document.createElement("script");
+      s.src = src;
+      s.onload = done;
+      document.head.append(s);
+    });
+    const fetchThem = () => {
+      if (near.isDone) return;
+      near.isDone = true;
       near.disconnect();
-      const get = (src) => new Promise((done) => {
-        const s = document.createElement("script");
-        s.src = src;
-        s.onload = done;
-        document.head.append(s);
-      });
       get(self.dataset.uplot).then(() => get(self.dataset.chart));
+    };
+    const rest = () => (window.requestIdleCallback ? requestIdleCallback(fetchThem, { timeout: 1000 }) : fetchThem());
+    near ??= new IntersectionObserver((entries) => {
+      if (entries.some((e) => e.isIntersecting)) fetchThem();
     }, { rootMargin: "200px" });
-    document.querySelectorAll("figure[data-figure]").forEach((el) => near.observe(el));
+    figures.forEach((el) => near.observe(el));
+    if (document.readyState === "complete") rest();
+    else addEventListener("load", rest, { once: true });
   }
 
   // A form that is on its way says so, and offers the phone when it takes long.
