@@ -23,7 +23,7 @@ ZONES: Final = (
     "Pacific/Kiritimati",  # +14
     "Pacific/Pago_Pago",  # -11
     "Asia/Kathmandu",  # +5:45
-    "Africa/Casablanca",
+    "Africa/Johannesburg",
     "Etc/GMT+12",
     "UTC",
 )
