@@ -294,7 +294,12 @@ def test_functions_tell_the_same_of_another_organization_and_of_none(door: Conne
             ("select is_wedding_day(%s::uuid, current_date + 30) as v", [{"v": None}]),
             ("select is_wedding_day(%s::uuid) as v", [{"v": None}]),
             ("select apm_role_in(%s::uuid) as v", [{"v": None}]),
+            (
+                "select * from apm_client_weddings(array[%s::uuid], current_date, current_date + 90)",
+                [],
+            ),
             ("select * from wedding_window_at(%s::uuid, now() + interval '30 days')", []),
+            ("select * from apm_client_weddings(array[%s::uuid], '-infinity', 'infinity')", []),
         ):
             for organization_id in OTHERS:
                 assert answer(door, person, statement, organization_id) == expected, person.name
@@ -434,6 +439,7 @@ def test_a_callers_own_types_run_nothing_with_the_definers_rights(
             "select count(*) from apm_incidents",
             "select is_wedding_day(pg_catalog.text '{a}'::pg_catalog.uuid)",
             "select * from wedding_window_at('{a}'::pg_catalog.uuid)",
+            "select * from apm_client_weddings(array['{a}'::pg_catalog.uuid], '-infinity', 'infinity')",
             "select create_incident_from_alert('{alert}'::pg_catalog.uuid, 1)",
             "update apm_incidents set status = 'resolved'",
         ):
