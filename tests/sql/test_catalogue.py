@@ -102,7 +102,6 @@ def test_people_may_call_these_and_no_others(cx: Connection) -> None:
     assert found == {
         "aggregate_metrics(interval)",
         "apm_client_weddings(uuid[],date,date)",
-        "apm_client_weddings(uuid[],date,date)",
         "apm_current_organization_ids()",
         "apm_my_organizations()",
         "apm_operator_role()",
