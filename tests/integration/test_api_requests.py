@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -403,6 +404,35 @@ async def test_the_calendar(api: Running) -> None:
         assert day.json()["is_wedding_day"] is False
         found = await client.get("/api/v1/weddings", params={"from": "2030-06-15"})
         assert len(found.json()["items"]) == 1
+
+
+async def test_a_client_of_the_host_is_a_wedding_too(api: Running, database: Database) -> None:
+    nora = uuid4()
+    with psycopg.connect(database.owner) as owner:
+        owner.execute(
+            "insert into clients (id, organization_id, first_name, last_name, partner_first_name,"
+            " wedding_date, status) values (%s, %s, 'Nora', 'Lund', 'Sol', '2031-06-07', 'booked')",
+            (nora, api.world.here),
+        )
+    url = f"/api/v1/weddings/{nora}"
+    async with api.as_person("alice") as client:
+        assert (await client.post("/api/v1/weddings", json=WEDDING)).status_code == 201
+        first = (await client.get("/api/v1/weddings", params={"limit": 1})).json()
+        rest = {"limit": 1, "cursor": first["next_cursor"]}
+        (found,) = (await client.get("/api/v1/weddings", params=rest)).json()["items"]
+        assert (found["id"], found["client_id"]) == (str(nora), str(nora))
+        assert found["source"] == "client"
+        assert found["couple_names"] == "Nora Lund & Sol"
+        assert found["created_at"] is None
+        assert len(found["windows"]) == 4
+        assert (await client.get(url)).json() == found
+        assert (await client.patch(url, json={"venue_name": "Barn"})).status_code == 409
+        assert (await client.delete(url)).status_code == 409
+        none = await client.get("/api/v1/weddings", params={"from": "2031-06-08"})
+        assert none.json()["items"] == []
+    async with api.as_person("vera") as client:
+        shown = (await client.get(url)).json()
+        assert (shown["couple_names"], shown["couple_initials"]) == (None, "N & S")
 
 
 async def test_secrets_go_in_and_never_come_out(api: Running, database: Database) -> None:

@@ -65,15 +65,19 @@ class WeddingInput(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class Wedding(WeddingInput, kw_only=True, forbid_unknown_fields=False):
-    """A wedding as it is kept. Viewers see initials; `couple_names` and `contacts` are null."""
+    """A wedding as it is kept. Viewers see initials; `couple_names` and `contacts` are null.
+
+    One that stands only in the host's clients has `source` "client", the client's id, the phases
+    that count for it, and neither `created_at` nor `updated_at`.
+    """
 
     id: UUID
     organization_id: UUID
     couple_initials: str
     source: str
     created_by: UUID | None
-    created_at: datetime
-    updated_at: datetime
+    created_at: datetime | None
+    updated_at: datetime | None
 
 
 class CurrentWedding(msgspec.Struct, kw_only=True):
@@ -135,7 +139,7 @@ async def list_weddings(
             before=(place.at, place.id) if place else None,
             limit=limit + 1,
         )
-    return page_of(Wedding, rows, limit)
+    return page_of(Wedding, rows, limit, at="listed_at")
 
 
 @post("/api/v1/weddings", tags=["weddings"])

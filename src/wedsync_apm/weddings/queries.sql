@@ -1,26 +1,54 @@
 -- The wedding calendar as members see and change it. Names stand in a table of their own, which a viewer does not see.
 
 -- list_weddings --
--- The organizations' weddings from a date on, the latest first.
-select w.*, p.couple_names, p.contacts,
-    (
-        select coalesce(jsonb_agg(jsonb_build_object(
-            'phase', x.phase, 'starts_at', lower(x.span), 'ends_at', upper(x.span)
-        ) order by lower(x.span)), '[]')
-        from public.apm_wedding_windows as x
-        where x.organization_id = w.organization_id and x.wedding_id = w.id
-    ) as windows
-from public.apm_weddings as w
-left join public.apm_wedding_people as p on p.organization_id = w.organization_id and p.wedding_id = w.id
-where w.organization_id = any (%(organization_ids)s::uuid[])
-    and (%(earliest)s::date is null or w.wedding_date >= %(earliest)s)
-    and (%(latest)s::date is null or w.wedding_date <= %(latest)s)
-    and (%(before_at)s::timestamptz is null or (w.created_at, w.id) < (%(before_at)s, %(before_id)s::uuid))
-order by w.created_at desc, w.id desc
+-- The organizations' weddings from a date on, the latest entry first; after ours those that only the host's clients know.
+with ours as (
+    select w.id, w.organization_id, w.client_id, w.couple_initials, w.venue_name, w.wedding_date, w.time_zone, w.status,
+        w.source, w.created_by, w.created_at, w.updated_at, w.created_at as listed_at,
+        p.couple_names, p.contacts,
+        (
+            select coalesce(jsonb_agg(jsonb_build_object(
+                'phase', x.phase, 'starts_at', lower(x.span), 'ends_at', upper(x.span)
+            ) order by lower(x.span)), '[]')
+            from public.apm_wedding_windows as x
+            where x.organization_id = w.organization_id and x.wedding_id = w.id
+        ) as windows,
+        false as is_host_row, false as are_names_readable
+    from public.apm_weddings as w
+    left join public.apm_wedding_people as p on p.organization_id = w.organization_id and p.wedding_id = w.id
+    where w.organization_id = any (%(organization_ids)s::uuid[])
+        and (%(earliest)s::date is null or w.wedding_date >= %(earliest)s)
+        and (%(latest)s::date is null or w.wedding_date <= %(latest)s)
+), hosts as (
+    select c.client_id as id, c.organization_id, c.client_id, c.initials as couple_initials, c.venue_name, c.wedding_date,
+        null::text as time_zone, 'booked' as status, 'client' as source, null::uuid as created_by,
+        null::timestamptz as created_at, null::timestamptz as updated_at, to_timestamp(0) as listed_at,
+        null::text as couple_names, null::jsonb as contacts, c.windows,
+        true as is_host_row, has_table_privilege('public.clients', 'select') as are_names_readable
+    from public.apm_client_weddings(
+        %(organization_ids)s::uuid[],
+        coalesce(%(earliest)s::date, '-infinity'::date), coalesce(%(latest)s::date, 'infinity'::date)
+    ) as c
+)
+select *
+from (select * from ours union all select * from hosts) as w
+where %(before_at)s::timestamptz is null or (w.listed_at, w.id) < (%(before_at)s, %(before_id)s::uuid)
+order by w.listed_at desc, w.id desc
 limit %(limit)s::int
 
+-- list_client_names --
+-- The couples' names of the host's clients, where the host's policies and the caller's role let him read them.
+select c.id, concat_ws(
+    ' & ',
+    nullif(concat_ws(' ', to_jsonb(c) ->> 'first_name', to_jsonb(c) ->> 'last_name'), ''),
+    nullif(concat_ws(' ', to_jsonb(c) ->> 'partner_first_name', to_jsonb(c) ->> 'partner_last_name'), '')
+) as couple_names
+from public.clients as c
+where c.id = any (%(ids)s::uuid[])
+    and c.organization_id = any ((select public.apm_organization_ids_as('MEMBER'))::uuid[])
+
 -- find_wedding --
--- One wedding with its people, where the caller may know them, and its phases.
+-- One wedding of ours with its people, where the caller may know them, and its phases.
 select w.*, p.couple_names, p.contacts,
     (
         select coalesce(jsonb_agg(jsonb_build_object(
@@ -28,10 +56,23 @@ select w.*, p.couple_names, p.contacts,
         ) order by lower(x.span)), '[]')
         from public.apm_wedding_windows as x
         where x.organization_id = w.organization_id and x.wedding_id = w.id
-    ) as windows
+    ) as windows,
+    false as is_host_row
 from public.apm_weddings as w
 left join public.apm_wedding_people as p on p.organization_id = w.organization_id and p.wedding_id = w.id
 where w.id = %(id)s::uuid
+
+-- find_client_wedding --
+-- One wedding that only the host's clients know.
+select c.client_id as id, c.organization_id, c.client_id, c.initials as couple_initials, c.venue_name, c.wedding_date,
+    null::text as time_zone, 'booked' as status, 'client' as source, null::uuid as created_by,
+    null::timestamptz as created_at, null::timestamptz as updated_at,
+    null::text as couple_names, null::jsonb as contacts, c.windows,
+    true as is_host_row, has_table_privilege('public.clients', 'select') as are_names_readable
+from public.apm_client_weddings(
+    (select public.apm_current_organization_ids())::uuid[], '-infinity'::date, 'infinity'::date
+) as c
+where c.client_id = %(id)s::uuid
 
 -- create_wedding --
 -- A wedding without people and phases yet; these follow in the same transaction.

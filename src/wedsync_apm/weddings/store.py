@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 from wedsync_apm.db.nouns import Row
 from wedsync_apm.db.pool import Connection
 from wedsync_apm.db.queries import load_queries
-from wedsync_apm.errors import Forbidden, NotFound, NotValid
+from wedsync_apm.errors import Conflict, Forbidden, NotFound, NotValid
 from wedsync_apm.weddings.model import WeddingDraft, find_faults, initials
 
 Q = load_queries(__package__)
@@ -35,7 +35,10 @@ async def list_weddings(
     before: tuple[datetime, UUID] | None,
     limit: int,
 ) -> list[Row]:
-    """The weddings dated in the range, the newest entry first; names are None for a viewer."""
+    """The weddings dated in the range, the newest entry first; names are None for a viewer.
+
+    After ours follow those that only the host's clients know; `listed_at` and `id` order them all.
+    """
     before_at, before_id = before or (None, None)
     cursor = await cx.execute(
         Q.list_weddings,
@@ -48,15 +51,27 @@ async def list_weddings(
             "limit": limit,
         },
     )
-    return await cursor.fetchall()
+    return await _name_clients(cx, await cursor.fetchall())
 
 
 async def find_wedding(cx: Connection, wedding_id: UUID) -> Row:
     """One wedding. Raises NotFound for one that is not there or that the caller may not see."""
     row = await (await cx.execute(Q.find_wedding, {"id": wedding_id})).fetchone()
     if row is None:
+        row = await (await cx.execute(Q.find_client_wedding, {"id": wedding_id})).fetchone()
+    if row is None:
         raise NotFound("There is no such wedding.")
-    return row
+    return (await _name_clients(cx, [row]))[0]
+
+
+async def _name_clients(cx: Connection, rows: list[Row]) -> list[Row]:
+    """The rows with the couples' names from the host's clients, as far as the caller may read."""
+    ids = [row["id"] for row in rows if row["is_host_row"] and row["are_names_readable"]]
+    if not ids:
+        return rows
+    cursor = await cx.execute(Q.list_client_names, {"ids": ids})
+    names = {row["id"]: row["couple_names"] or None for row in await cursor.fetchall()}
+    return [row | {"couple_names": names[row["id"]]} if row["id"] in names else row for row in rows]
 
 
 async def create_wedding(cx: Connection, organization_id: UUID, draft: WeddingDraft) -> Row:
@@ -70,9 +85,12 @@ async def create_wedding(cx: Connection, organization_id: UUID, draft: WeddingDr
 
 
 async def update_wedding(cx: Connection, wedding_id: UUID, draft: WeddingDraft) -> Row:
-    """The wedding as `draft` says. Raises NotFound, Forbidden for a non-admin, NotValid."""
+    """The wedding as `draft` says.
+
+    Raises NotFound, Forbidden for a non-admin, NotValid, Conflict for one of the host's clients.
+    """
     _refuse_faults(draft)
-    present = await find_wedding(cx, wedding_id)
+    present = await _find_own(cx, wedding_id)
     organization_id = present["organization_id"]
     values = _parameters(organization_id, draft) | {"id": wedding_id}
     if await (await cx.execute(Q.update_wedding, values)).fetchone() is None:
@@ -82,9 +100,9 @@ async def update_wedding(cx: Connection, wedding_id: UUID, draft: WeddingDraft) 
 
 
 async def delete_wedding(cx: Connection, wedding_id: UUID) -> None:
-    """Deletes it. Raises NotFound, Forbidden for a non-admin."""
+    """Deletes it. Raises NotFound, Forbidden for a non-admin, Conflict for one of the host's."""
     if (await cx.execute(Q.delete_wedding, {"id": wedding_id})).rowcount != 1:
-        await find_wedding(cx, wedding_id)
+        await _find_own(cx, wedding_id)
         raise Forbidden("Only an owner or admin may change a wedding.")
 
 
@@ -103,6 +121,13 @@ async def list_windows_at(cx: Connection, organization_id: UUID, at: datetime) -
     """The weddings under way, the next milestone first."""
     values = {"organization_id": organization_id, "at": at}
     return await (await cx.execute(Q.list_windows_at, values)).fetchall()
+
+
+async def _find_own(cx: Connection, wedding_id: UUID) -> Row:
+    present = await find_wedding(cx, wedding_id)
+    if present["is_host_row"]:
+        raise Conflict("This wedding stands in clients. Enter it here with its client_id first.")
+    return present
 
 
 def _refuse_faults(draft: WeddingDraft) -> None:

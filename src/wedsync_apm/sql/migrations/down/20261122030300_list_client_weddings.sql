@@ -1,0 +1,1 @@
+drop function public.apm_client_weddings(uuid[], date, date);
