@@ -119,6 +119,33 @@ async def test_without_a_mail_server_the_inbox_has_it(world: World, outbox: Send
     assert await world.states(incident) == {"page": ["inbox"], "resolved": ["inbox"]}
 
 
+async def test_a_message_says_what_works_by_its_checks(world: World, outbox: Sender) -> None:
+    organization = await world.organization()
+    contact = await world.contact(organization, Channel.EMAIL)
+    incident = await world.incident(organization)
+    checks = (
+        ("Gallery", "healthy", 10),
+        ("Payments", "critical", 10),
+        ("Messages", "healthy", 3600),
+    )
+    for name, status, age in checks:
+        await world.run(
+            "insert into public.service_health_checks (organization_id, service_name, display_name,"
+            " endpoint_url, status, last_check_at, check_interval) values (%(o)s, %(n)s, %(n)s,"
+            " 'https://example.org/', %(s)s::public.service_status, %(at)s, '15 seconds')",
+            o=organization,
+            n=name,
+            s=status,
+            at=AT - timedelta(seconds=age),
+        )
+    call = await world.call(organization, incident, contact, Channel.EMAIL)
+    await run(outbox)
+    body = (await world.delivery(call))["body"]
+    assert "Still working: Gallery." in body.splitlines()
+    assert "Payments" not in body
+    assert "Messages" not in body
+
+
 async def test_an_owner_without_a_contact_is_reached_by_his_address(
     world: World, database: Database
 ) -> None:

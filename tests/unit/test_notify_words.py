@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wedsync_apm.incidents.works import Watched
 from wedsync_apm.notify import words
 from wedsync_apm.notify.channels import SENDERS
 from wedsync_apm.notify.message import Message
@@ -74,6 +75,19 @@ def test_a_call_says_what_is_wrong_what_works_when_it_matters_and_what_to_do() -
         "",
         f"See it: https://apm.example/incidents/{UUID(int=3)}",
         "Fern & Field. Times are in Europe/London.",
+    ]
+
+
+def test_what_still_works_is_what_was_measured() -> None:
+    services = [
+        Watched("Order form", "forms", "forms.send_time", True),
+        Watched("Payments", "payments", "payments.time", False),
+        Watched("Gallery", "gallery", None, True),
+    ]
+    facts = replace(FACTS, services=services, metric_pattern="forms.send_time")
+    assert lines(facts)[1:3] == [
+        "Still working: Gallery.",
+        "A wedding is under way: its next part begins at 15:00 venue time, in 47 min.",
     ]
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.unit.test_web_words import EVENT_KINDS
 from wedsync_apm.incidents.model import AffectedWedding, Event, Incident, VendorText
+from wedsync_apm.incidents.works import Watched
 from wedsync_apm.metrics.ranges import Aggregation, RangeAnswer, RangeSeries
 from wedsync_apm.rules.model import AlertRule, Operator
 from wedsync_apm.types import EscalationLevel, IncidentStatus, Priority, Severity
@@ -99,6 +100,19 @@ class TestProblem:
         assert problem.owner == "Nobody has it yet."
         assert problem.status.word == "Problem since 13:10"
 
+    def test_what_still_works_is_measured(self) -> None:
+        watched = (
+            Watched("Order form", "order_forms", "order_forms.send_time", True),
+            Watched("Gallery", "gallery", "gallery.load_time", True),
+            Watched("Payments", "payments", "payments.time", False),
+        )
+        scene = Scene(NOW, ZONE, "ms", services=watched, pattern="order_forms.send_time")
+        body = build_problem(incident(), scene).body
+        assert body.startswith("Still working: Gallery. It stands at")
+        text = VendorText("Your order form", "is slow", "Orders still arrive.")
+        body = build_problem(incident(vendor_text=text), scene).body
+        assert body.startswith("Still working: Gallery. Orders still arrive. It stands at")
+
     def test_names_the_next_call(self) -> None:
         scene = Scene(NOW, ZONE, "ms", NOW + timedelta(minutes=1))
         assert "At 13:14 we call the next person" in build_problem(incident(), scene).owner
@@ -133,6 +147,25 @@ class TestProblem:
 
 
 class TestTimeline:
+    @pytest.mark.parametrize(
+        ("message", "step", "words"),
+        [
+            ("Told Rosa Whitlock", 1, "We called Rosa"),
+            ("Told Tom Ashby, Mo Adeyemi", 2, "We called Tom, Mo"),
+            ("", 1, "We called the first person"),
+            ("", 2, "We called the next person"),
+            (
+                "Nobody could be told: no contact is set up",
+                1,
+                "Nobody could be told: no contact is set up",
+            ),
+        ],
+    )
+    def test_says_who_was_called(self, message: str, step: int, words: str) -> None:
+        told = event("escalated", "ladder", message=message, detail={"step": step})
+        (entry,) = build_timeline([told], SCENE, is_engineer=False)
+        assert entry.words == words
+
     def test_vendor_reads_first_names_and_no_inner_steps(self) -> None:
         events = [
             event("opened", detail={"threshold_value": 3000.0}),

@@ -87,7 +87,7 @@ select d.id, d.organization_id, d.incident_id, d.contact_method_id, d.channel::t
     i.number, i.title, i.status::text as status, i.severity::text as severity, i.priority::text as priority,
     i.generation as incident_generation, i.detected_at, i.acknowledged_at, i.acknowledged_by_name, i.resolved_at,
     i.next_update_at, i.metric_value, i.threshold_value, i.was_wedding_day, i.affected_weddings, i.vendor_text,
-    history.reopened_at, history.lapsed_at,
+    history.reopened_at, history.lapsed_at, alert.metric_pattern, checks.services,
     coalesce(others.was_told, false) as was_told,
     coalesce(others.is_under_way, false) as is_under_way,
     exists (
@@ -98,6 +98,15 @@ from public.apm_deliveries as d
 left join public.apm_contact_methods as c
     on c.organization_id = d.organization_id and c.id = d.contact_method_id
 left join public.apm_incidents as i on i.organization_id = d.organization_id and i.id = d.incident_id
+left join public.apm_alerts as alert on alert.organization_id = i.organization_id and alert.id = i.alert_id
+left join lateral (
+    select jsonb_agg(jsonb_build_object(
+        'name', h.display_name, 'service', h.service_name, 'metric', h.source_metric, 'status', h.status,
+        'checked_at', h.last_check_at, 'interval_seconds', extract(epoch from h.check_interval)
+    ) order by h.wedding_critical desc, h.display_name) as services
+    from public.service_health_checks as h
+    where h.organization_id = d.organization_id and h.is_active and h.vendor_facing
+) as checks on true
 left join lateral apm_private.host_organizations(array[d.organization_id]) as o on true
 left join lateral apm_private.find_organization_key(d.organization_id) as k on true
 left join lateral (

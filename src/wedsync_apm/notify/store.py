@@ -6,8 +6,10 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from wedsync_apm.checks.model import STALE_INTERVALS
 from wedsync_apm.db.pool import Connection
 from wedsync_apm.db.queries import load_queries
+from wedsync_apm.incidents.works import Watched
 from wedsync_apm.notify.model import Delivery, Drop, IncidentNow, Kind, Outcome
 from wedsync_apm.notify.words import Facts
 from wedsync_apm.organizations.secrets import Place, WrappedKey
@@ -106,9 +108,19 @@ class Leased:
             was_wedding_day=bool(row["was_wedding_day"]),
             weddings=row["affected_weddings"] or (),
             vendor_text=row["vendor_text"],
+            services=[_watched(one, at) for one in row["services"] or ()],
+            metric_pattern=row["metric_pattern"],
             help_line=row["help_line"],
             acknowledge_url=acknowledge_url,
         )
+
+
+def _watched(one: Mapping[str, Any], at: datetime) -> Watched:
+    checked, seconds = _moment(one["checked_at"]), float(one["interval_seconds"])
+    is_fresh = checked is not None and at - checked <= timedelta(seconds=seconds * STALE_INTERVALS)
+    return Watched(
+        one["name"], one["service"], one["metric"], is_fresh and one["status"] == "healthy"
+    )
 
 
 def _moment(value: object) -> datetime | None:

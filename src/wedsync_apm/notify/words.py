@@ -10,6 +10,7 @@ from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from wedsync_apm.incidents.works import Watched, unmeasured, works_beside
 from wedsync_apm.notify.model import Kind
 
 ACKNOWLEDGE_LABEL: Final = "I'm on it"
@@ -50,6 +51,10 @@ class Facts:
     was_wedding_day: bool = False
     weddings: Sequence[Mapping[str, Any]] = ()
     vendor_text: Mapping[str, Any] | None = None
+    services: Sequence[Watched] = ()
+    """The organization's checked services, as they are at `at`."""
+    metric_pattern: str | None = None
+    """What the rule watches; None for a problem that no rule has found."""
     help_line: str | None = None
     acknowledge_url: str | None = None
 
@@ -117,7 +122,9 @@ def _lines(facts: Facts) -> Iterator[str]:
 
 def _trouble(facts: Facts) -> Iterator[str]:
     words = facts.vendor_text or {}
-    if still_works := _said(words.get("still_works")):
+    if works := [_said(name) for name in works_beside(facts.services, facts.metric_pattern)]:
+        yield f"Still working: {', '.join(works)}."
+    if still_works := unmeasured(_said(words.get("still_works")), facts.services):
         yield f"{still_works}."
     if milestone := _next_milestone(facts):
         yield milestone

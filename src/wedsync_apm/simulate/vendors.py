@@ -82,7 +82,6 @@ FORM_RULE: Final = RuleDraft(
     vendor_text={
         "subject": "Your order form",
         "problem": "takes long to send",
-        "still_works": "Your gallery, messages and payments work as usual.",
         "what_to_do": [
             "Take orders and questions for today by phone until it is over.",
             "You need not change anything on your website.",

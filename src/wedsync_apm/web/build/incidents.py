@@ -8,6 +8,7 @@ from typing import Final, Literal
 from markupsafe import Markup
 
 from wedsync_apm.incidents.model import Event, Incident, NextStep, blast_radius
+from wedsync_apm.incidents.works import Watched, unmeasured, works_beside
 from wedsync_apm.types import IncidentStatus, Severity
 from wedsync_apm.web import say
 from wedsync_apm.web.render import moment
@@ -52,6 +53,9 @@ class Scene:
     unit: str | None = None
     next_at: datetime | None = None
     viewer_name: str = ""
+    services: tuple[Watched, ...] = ()
+    pattern: str | None = None
+    """The checked services as they are now, and what the incident's rule watches."""
 
     def clock(self, at: datetime) -> str:
         """The time as it is shown."""
@@ -67,7 +71,9 @@ def first_name(name: str | None) -> str:
 def body_words(incident: Incident, scene: Scene) -> str:
     """What the vendor feels of it: what still works, and the figures in seconds or shares."""
     parts: list[str] = []
-    still = incident.vendor_text.still_works
+    if works := works_beside(scene.services, scene.pattern):
+        parts.append(words("problem.works_body", names=", ".join(works)))
+    still = unmeasured(incident.vendor_text.still_works, scene.services)
     if still:
         parts.append(still if still.endswith(".") else f"{still}.")
     if incident.metric_value is not None and incident.threshold_value is not None:
@@ -210,6 +216,8 @@ def _entry(event: Event, scene: Scene, *, is_engineer: bool) -> Entry:
     message = event.message.strip()
     if event.kind in ("note", "update") and message:
         return Entry(event.at, message, kind, name)
+    if event.kind == "escalated" and not is_engineer:
+        return Entry(event.at, _told_words(event), kind)
     if event.kind in ("escalated", "delivery") and message:
         return Entry(event.at, say.sentence(message), kind)
     if event.kind == "opened" and event.detail.get("threshold_value") is not None:
@@ -220,6 +228,17 @@ def _entry(event: Event, scene: Scene, *, is_engineer: bool) -> Entry:
             ),
         )
     return Entry(event.at, text, kind, message if is_engineer or is_person else "")
+
+
+def _told_words(event: Event) -> str:
+    """Who was called, by first name; the engine writes "Told A B, C D"."""
+    message = event.message.strip()
+    names = [first_name(one) for one in message.removeprefix("Told ").split(",") if one.strip()]
+    if message.startswith("Told ") and names:
+        return words("event.escalated_told", names=", ".join(names))
+    if message:
+        return say.sentence(message)
+    return words("event.escalated_first" if event.detail.get("step") == 1 else "event.escalated")
 
 
 def wedding_words(incident: Incident, scene: Scene) -> str:

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Final, Literal
 
 from wedsync_apm.incidents.model import Incident
+from wedsync_apm.incidents.works import Watched
 from wedsync_apm.web import say
 from wedsync_apm.web.build import Row
 from wedsync_apm.web.build.incidents import Scene, build_problem, lasted
@@ -84,6 +86,8 @@ def build_today(
     scene: Scene,
     next_at: Mapping[str, datetime],
     units: Mapping[str, str | None],
+    watched: tuple[Watched, ...] = (),
+    patterns: Mapping[str, str] = MappingProxyType({}),
     contacts: tuple[Contact, ...],
     week: str,
     figure: Figure | None,
@@ -105,6 +109,8 @@ def build_today(
                 units.get(str(incident.id)),
                 next_at.get(str(incident.id)),
                 scene.viewer_name,
+                watched,
+                patterns.get(str(incident.id)),
             ),
         )
         for incident in live

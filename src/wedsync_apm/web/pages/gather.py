@@ -1,6 +1,6 @@
 """What several pages read together from the rooms."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -8,6 +8,7 @@ from uuid import UUID
 
 from wedsync_apm.checks.members.store import HEALTH_CHECKS
 from wedsync_apm.db.pool import Connection
+from wedsync_apm.incidents.works import Watched
 from wedsync_apm.metrics import store as metrics
 from wedsync_apm.metrics.ranges import Aggregation, RangeAnswer
 from wedsync_apm.metrics.store import Metric
@@ -43,14 +44,41 @@ MOST_CHECKS: Final = 200
 MOST_MESSAGES: Final = 50
 
 
-async def read_checks(cx: Connection, organization_id: UUID) -> list[Row]:
-    """The watched services, those that a wedding hangs on first."""
+async def read_checks(
+    cx: Connection, organization_id: UUID, all_rules: Iterable[AlertRule] = ()
+) -> list[Row]:
+    """The watched services: those that a wedding hangs on first, among them those whose failing
+    weighs most on a wedding day."""
+    watching = [rule for rule in all_rules if rule.is_active]
+
+    def weight(row: Row) -> int:
+        service, _, metric = (row["source_metric"] or row["service_name"]).partition(".")
+        return max(
+            (
+                (rule.wedding_day_severity or rule.severity).rank
+                for rule in watching
+                if rule.watches(service, metric, dict(rule.tag_filter))
+            ),
+            default=-1,
+        )
+
     rows = await HEALTH_CHECKS.list_rows(
         cx, organization_ids=[organization_id], before=None, limit=MOST_CHECKS
     )
     return sorted(
         (row for row in rows if row["is_active"]),
-        key=lambda row: (not row["wedding_critical"], row["display_name"]),
+        key=lambda row: (not row["wedding_critical"], -weight(row), row["display_name"]),
+    )
+
+
+def watched_of(checks: Sequence[Row], services: Sequence[Service]) -> tuple[Watched, ...]:
+    """The checks with what their freshest look says, for the words about what still works."""
+    return tuple(
+        Watched(
+            service.name, row["service_name"], row["source_metric"], service.status.kind == "ok"
+        )
+        for row, service in zip(checks, services, strict=True)
+        if row["vendor_facing"]
     )
 
 

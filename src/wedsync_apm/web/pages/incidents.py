@@ -10,6 +10,7 @@ from litestar.params import FromPath
 from wedsync_apm.errors import Conflict, NotValid
 from wedsync_apm.incidents import store
 from wedsync_apm.incidents.model import Incident
+from wedsync_apm.incidents.works import Watched, works_beside
 from wedsync_apm.rules import store as rules
 from wedsync_apm.rules.model import AlertRule
 from wedsync_apm.types import IncidentStatus, Role
@@ -35,6 +36,7 @@ from wedsync_apm.web.pages.gather import (
     read_rule_figure,
     read_rule_unit,
     read_services,
+    watched_of,
 )
 from wedsync_apm.web.session import check_form
 from wedsync_apm.web.views.incident import Action, IncidentView
@@ -79,12 +81,18 @@ async def read_incident(here: Visit, incident_id: UUID) -> IncidentView:
     rule: AlertRule | None = None
     if incident.alert_id and incident.organization_id == here.organization_id:
         rule = await rules.find_rule(here.cx, incident.alert_id)
+    watched: tuple[Watched, ...] = ()
+    if incident.is_live and incident.organization_id == here.organization_id:
+        checks = await read_checks(here.cx, here.organization_id)
+        watched = watched_of(checks, await read_services(here, checks))
     scene = Scene(
         here.at,
         here.zone,
         await read_rule_unit(here.cx, rule) if rule else None,
         step.at if step else None,
         here.name,
+        watched,
+        rule.metric_pattern if rule else None,
     )
     deliveries: list[dict[str, Any]] = []
     if here.role is not Role.VIEWER or here.is_operator:
@@ -103,10 +111,6 @@ async def read_incident(here: Visit, incident_id: UUID) -> IncidentView:
     )
     base = f"/incidents/{incident.id}"
     note = Action(f"{base}/notes", words("problem.note_button"), "", words("problem.note_label"))
-    works: tuple[str, ...] = ()
-    if incident.is_live and incident.organization_id == here.organization_id:
-        services = await read_services(here, await read_checks(here.cx, here.organization_id))
-        works = tuple(s.name for s in services if s.status.kind == "ok")
     path = path_of(incident, events, scene)
     names = ", ".join(
         own_contacts.names[one]
@@ -133,7 +137,7 @@ async def read_incident(here: Visit, incident_id: UUID) -> IncidentView:
         note=note if here.role is not Role.VIEWER or here.is_operator else None,
         seen=has_seen,
         steps=incident.vendor_text.what_to_do,
-        works=works,
+        works=works_beside(watched, scene.pattern),
         figure=await read_rule_figure(here, rule, is_engineer=is_engineer) if rule else None,
         timeline=build_timeline(events, scene, is_engineer=is_engineer),
         told=build_told(deliveries) if is_engineer or deliveries else (),

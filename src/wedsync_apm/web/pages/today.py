@@ -30,6 +30,7 @@ from wedsync_apm.web.pages.gather import (
     read_rule_unit,
     read_services,
     read_weddings,
+    watched_of,
 )
 from wedsync_apm.web.views.chart import Figure
 
@@ -50,22 +51,27 @@ async def today_page(request: PageRequest) -> Html:
         all_rules = {r.id: r for r in await rules.list_rules(here.cx, here.organization_id)}
         next_at: dict[str, datetime] = {}
         units: dict[str, str | None] = {}
+        patterns: dict[str, str] = {}
         for incident in live[:SHOWN_PROBLEMS]:
             step = await incidents.find_next_step(here.cx, incident)
             if step:
                 next_at[str(incident.id)] = step.at
             rule = all_rules.get(incident.alert_id) if incident.alert_id else None
             if rule:
+                patterns[str(incident.id)] = rule.metric_pattern
                 units[str(incident.id)] = await read_rule_unit(here.cx, rule)
-        checks = await read_checks(here.cx, here.organization_id)
+        checks = await read_checks(here.cx, here.organization_id, all_rules.values())
+        services = await read_services(here, checks)
         weddings = await read_weddings(here)
         view = build_today(
             live=live,
-            services=await read_services(here, checks),
+            services=services,
             weddings=weddings,
             scene=here.scene,
             next_at=next_at,
             units=units,
+            watched=watched_of(checks, services),
+            patterns=patterns,
             contacts=build_contacts(
                 here.membership.help_line, await read_contacts_of_weddings(here)
             ),
