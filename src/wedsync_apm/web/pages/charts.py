@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from datetime import UTC, datetime
 from typing import Final
 
@@ -15,6 +15,7 @@ from wedsync_apm.incidents import store as incidents
 from wedsync_apm.metrics import store as metrics
 from wedsync_apm.metrics.store import Metric
 from wedsync_apm.rules import store as rules
+from wedsync_apm.rules.model import AlertRule
 from wedsync_apm.rules.patterns import full_name
 from wedsync_apm.web import say
 from wedsync_apm.web.build.charts import (
@@ -32,6 +33,7 @@ from wedsync_apm.web.pages.gather import (
     MOST_METRICS,
     MetricReading,
     figure_of,
+    read_checks,
     read_metric,
     read_weddings,
 )
@@ -44,7 +46,7 @@ TILES: Final = 4
 
 @get("/charts")
 async def charts_page(request: PageRequest) -> Html:
-    """The metrics of one service, or the first of all; those with a rule come first."""
+    """The metrics of one service, or the first of all, the most important first."""
     async with visit(request) as here:
         chosen = choose_range(request.query_params.get("range"))
         catalogue = await metrics.list_metrics(here.cx, here.organization_id, limit=MOST_METRICS)
@@ -58,7 +60,14 @@ async def charts_page(request: PageRequest) -> Html:
             for r in all_rules
             if r.is_active and r.watches(m.service_name, m.metric_name, dict(r.tag_filter))
         }
-        shown.sort(key=lambda m: (m.service_name, m.metric_name) not in watched)
+        checks = await read_checks(here.cx, here.organization_id, all_rules)
+        live = await incidents.list_live_incidents(here.cx, here.organization_id)
+        shown = by_importance(
+            shown,
+            troubled=[r for i in live for r in all_rules if r.id == i.alert_id],
+            first=[row["source_metric"] for row in checks if row["source_metric"]],
+            watched=watched,
+        )
         readings = [
             await read_metric(here, metric, chosen, all_rules=all_rules)
             for metric in shown[:MOST_FIGURES]
@@ -85,6 +94,26 @@ async def charts_page(request: PageRequest) -> Html:
             ),
         )
         return here.page("charts.html", "charts", view)
+
+
+def by_importance(
+    catalogue: Sequence[Metric],
+    *,
+    troubled: Sequence[AlertRule],
+    first: Sequence[str],
+    watched: Set[tuple[str, str]],
+) -> list[Metric]:
+    """What is in trouble first, then what the services of Today stand on, in their order, then
+    what a rule watches, then the rest."""
+
+    def rank(metric: Metric) -> tuple[bool, int, bool]:
+        service, name = metric.service_name, metric.metric_name
+        full = full_name(service, name)
+        is_calm = not any(r.watches(service, name, dict(r.tag_filter)) for r in troubled)
+        place = first.index(full) if full in first else len(first)
+        return is_calm, place, (service, name) not in watched
+
+    return sorted(catalogue, key=rank)
 
 
 def service_options(services: Sequence[str], wanted: str, chosen: Range) -> tuple[Option, ...]:
