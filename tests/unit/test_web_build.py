@@ -10,6 +10,8 @@ from tests.unit.test_web_words import EVENT_KINDS
 from wedsync_apm.incidents.model import AffectedWedding, Event, Incident, VendorText
 from wedsync_apm.incidents.works import Watched
 from wedsync_apm.metrics.ranges import Aggregation, RangeAnswer, RangeSeries
+from wedsync_apm.metrics.store import Metric
+from wedsync_apm.notify.channels.email.config import NO_SERVER
 from wedsync_apm.rules.model import AlertRule, Operator
 from wedsync_apm.types import EscalationLevel, IncidentStatus, Priority, Severity
 from wedsync_apm.web.build.charts import (
@@ -21,6 +23,7 @@ from wedsync_apm.web.build.charts import (
     thin,
     window_of,
 )
+from wedsync_apm.web.build.inbox import build_message, build_told
 from wedsync_apm.web.build.incidents import (
     Scene,
     build_actions,
@@ -33,7 +36,7 @@ from wedsync_apm.web.build.rules import build_form, build_row, read_form
 from wedsync_apm.web.build.today import build_service, build_today, week_words
 from wedsync_apm.web.build.weddings import build_card, is_on_day, whole_day
 from wedsync_apm.web.pages.acknowledge import build_ack
-from wedsync_apm.web.pages.charts import safe_cell, to_csv
+from wedsync_apm.web.pages.charts import by_importance, safe_cell, to_csv
 from wedsync_apm.web.session import is_safe_path
 from wedsync_apm.web.views.chart import ChartData, Limit, Line
 
@@ -455,3 +458,50 @@ def test_one_tap_page_offers_only_what_it_can_do(changes: dict[str, Any], state:
     view = build_ack(found, NOW, ZONE, is_done=False)
     assert view.state == state
     assert view.title == "Your order form is slow"
+
+
+def delivery(**changes: Any) -> dict[str, Any]:
+    """A call that went out, with its one-tap link."""
+    return {
+        "id": uuid4(), "channel": "email", "state": "sent", "created_at": NOW, "sent_at": NOW,
+        "recipient": {"name": "Rosa"}, "subject": "Slow", "state_reason": "",
+        "body": "Slow.\nI'm on it: https://apm.example/ack/7KQ2-M9_XF\n",
+    } | changes  # fmt: skip
+
+
+class TestInbox:
+    @pytest.mark.parametrize("state", ["sent", "delivered", "unknown", "retry", "failed"])
+    def test_a_link_that_went_out_is_its_receivers(self, state: str) -> None:
+        shown = build_message(delivery(state=state), ZONE, is_own=False).body
+        assert "7KQ2" not in shown
+        assert "XF" not in shown
+        assert shown.endswith("/ack/(only for the receiver)")
+        assert "/ack/7KQ2-M9_XF" in build_message(delivery(state=state), ZONE, is_own=True).body
+
+    def test_what_lies_only_here_stays_of_use(self) -> None:
+        assert "/ack/7KQ2-M9_XF" in build_message(delivery(state="inbox"), ZONE).body
+
+    def test_a_setting_is_named_to_engineers_only(self) -> None:
+        row = delivery(state="inbox", state_reason=NO_SERVER)
+        plain = build_message(row, ZONE).reason
+        assert plain == "E-mail is not set up here, so this stays here and went to nobody."
+        assert "WEDSYNC_APM_SMTP_URL" in build_message(row, ZONE, is_engineer=True).reason
+        (told,) = build_told([row])
+        assert told.reason == plain
+
+
+def test_charts_come_by_importance() -> None:
+    def metric(service: str, name: str) -> Metric:
+        return Metric(service, name, "gauge", "ms", 1, NOW)
+
+    catalogue = [
+        metric("chat", "time"), metric("form", "time"),
+        metric("pay", "errors"), metric("web", "hits"),
+    ]  # fmt: skip
+    order = by_importance(
+        catalogue,
+        troubled=[rule(metric_pattern="pay.errors")],
+        first=["form.time", "chat.time"],
+        watched={("chat", "time")},
+    )
+    assert [one.service_name for one in order] == ["pay", "form", "chat", "web"]

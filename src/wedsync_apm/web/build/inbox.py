@@ -1,5 +1,6 @@
 """Messages as they were sent, and what became of each."""
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
@@ -33,8 +34,29 @@ def recipient_name(row: Row) -> str:
     return str(recipient.get("name") or recipient.get("address") or words("inbox.somebody"))
 
 
-def build_message(row: Row, zone: str) -> Message:
-    """One delivery with its stations."""
+_TOKEN = re.compile(r"(/ack/)[A-Za-z0-9_\-.~%]+")
+_SETTING = re.compile(r"\s*\(WEDSYNC_APM_[A-Z_]+\)")
+
+
+def shown_body(row: Row, *, is_own: bool) -> str:
+    """The words as they went out. A one-tap link is its receiver's secret: once it has gone out,
+    nobody else reads it here. What only lies in the inbox went to nobody, and stays of use."""
+    body = str(row.get("body") or "").strip()
+    if is_own or str(row["state"]) == "inbox":
+        return body
+    return _TOKEN.sub(rf"\1{words('inbox.masked')}", body)
+
+
+def reason_words(row: Row, *, is_engineer: bool) -> str:
+    """Why it stands as it does; which setting it takes is for those who can set it."""
+    reason = say.sentence(row.get("state_reason") or "")
+    return reason if is_engineer else _SETTING.sub("", reason)
+
+
+def build_message(
+    row: Row, zone: str, *, is_own: bool = False, is_engineer: bool = False
+) -> Message:
+    """One delivery with its stations; `is_own` if it is for the reader himself."""
     stations: tuple[tuple[str, datetime | None], ...] = (
         ("inbox.queued_at", row["created_at"]),
         ("inbox.sent_at", row.get("sent_at")),
@@ -48,17 +70,17 @@ def build_message(row: Row, zone: str) -> Message:
         address=str((row.get("recipient") or {}).get("address") or ""),
         at=row["created_at"],
         subject=row.get("subject") or "",
-        body=(row.get("body") or "").strip() or words("inbox.no_words"),
+        body=shown_body(row, is_own=is_own) or words("inbox.no_words"),
         status=state_of(str(row["state"])),
         hops=tuple(
             Hop(words(key), say.clock_seconds(at, zone)) for key, at in stations if at is not None
         ),
-        reason=say.sentence(row.get("state_reason") or ""),
+        reason=reason_words(row, is_engineer=is_engineer),
         incident=row.get("incident_id"),
     )
 
 
-def build_told(rows: Iterable[Row]) -> tuple[Told, ...]:
+def build_told(rows: Iterable[Row], *, is_engineer: bool = False) -> tuple[Told, ...]:
     """Who was told of one incident, the latest first."""
     return tuple(
         Told(
@@ -67,7 +89,7 @@ def build_told(rows: Iterable[Row]) -> tuple[Told, ...]:
             icon=ICONS[str(row["channel"])],
             at=row.get("delivered_at") or row.get("sent_at") or row["created_at"],
             status=state_of(str(row["state"])),
-            reason=say.sentence(row.get("state_reason") or ""),
+            reason=reason_words(row, is_engineer=is_engineer),
         )
         for row in sorted(rows, key=lambda row: row["created_at"], reverse=True)
     )

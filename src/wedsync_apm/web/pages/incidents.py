@@ -140,7 +140,7 @@ async def read_incident(here: Visit, incident_id: UUID) -> IncidentView:
         works=works_beside(watched, scene.pattern),
         figure=await read_rule_figure(here, rule, is_engineer=is_engineer) if rule else None,
         timeline=build_timeline(events, scene, is_engineer=is_engineer),
-        told=build_told(deliveries) if is_engineer or deliveries else (),
+        told=build_told(deliveries, is_engineer=is_engineer) if is_engineer or deliveries else (),
         next_step=next_step_words(incident, step, names, scene),
         facts=build_facts(
             incident,

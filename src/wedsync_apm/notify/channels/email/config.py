@@ -16,7 +16,7 @@ _ADDRESS: Final = re.compile(
 
 
 NO_SERVER: Final = (
-    "No mail server is set up (WEDSYNC_APM_SMTP_URL), so this stays here and went nowhere."
+    "E-mail is not set up here (WEDSYNC_APM_SMTP_URL), so this stays here and went to nobody."
 )
 
 
