@@ -70,7 +70,9 @@ async def compose(settings: Settings) -> AsyncIterator[Composed]:
         tokens = load_tokens(settings, _fetch_keys(settings, stack))
         pool = await open_pool(conninfo, name="api", min_size=2, max_size=POOL_CONNECTIONS)
         stack.push_async_callback(pool.close)
-        authenticator = Authenticator(tokens, pool)
+        authenticator = Authenticator(
+            tokens, pool, attempts_per_minute=settings.login_attempts_per_minute
+        )
         hub = Hub()
         listener = role_conninfo(settings, "apm_api", direct=True)
         await stack.enter_async_context(_running(hub.run(listener), "live events"))

@@ -102,7 +102,9 @@ def open_stage(database: Database, data_dir: Path) -> Iterator[Stage]:
 
         async def lifespan_pool(app: Litestar) -> None:
             pool = await open_pool(database.api, name="pages", min_size=1, max_size=4)
-            authenticator = Authenticator(load_tokens(settings), pool)
+            authenticator = Authenticator(
+                load_tokens(settings), pool, attempts_per_minute=settings.login_attempts_per_minute
+            )
             app.state.web = make_web(pool, authenticator, settings)
 
         async def close_pool(app: Litestar) -> None:

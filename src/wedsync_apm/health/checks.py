@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
+from wedsync_apm.db.queries import load_queries
 from wedsync_apm.health.judge import (
     Rows,
     judge_cache_hits,
@@ -30,6 +32,9 @@ from wedsync_apm.health.judge import (
     judge_unindexed_reads,
 )
 from wedsync_apm.health.model import Finding
+from wedsync_apm.health.versions import statement_for
+
+Q = load_queries(__package__)
 
 SCHEMA: Final = "Schema"
 SERVER: Final = "Server"
@@ -40,28 +45,40 @@ MEMBER: Final = "As a member"
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A line of the report: which statement, and what its rows mean.
-
-    `statement` names a query, or the stem of one that differs between versions.
-    """
+    """A line of the report: which statement, for a server of that major version, and what its
+    rows mean."""
 
     key: str
     area: str
     title: str
     expected: str
-    statement: str
+    statement: Callable[[int], str]
     judge: Callable[[Rows], Finding]
 
 
+def always(statement: str) -> Callable[[int], str]:
+    """The same statement for every version."""
+    return lambda _version: statement
+
+
+def by_version(stem: str) -> Callable[[int], str]:
+    """The words that the version understands, from by_version.sql."""
+    return partial(statement_for, stem)
+
+
 CHECKS: Final = (
-    Check("server", SERVER, "Version", "PostgreSQL 15 or later", "read_server", judge_server),
-    Check("tables", SCHEMA, "Tables", "all eight of the contract", "list_tables", judge_tables),
+    Check(
+        "server", SERVER, "Version", "PostgreSQL 15 or later", always(Q.read_server), judge_server
+    ),
+    Check(
+        "tables", SCHEMA, "Tables", "all eight of the contract", always(Q.list_tables), judge_tables
+    ),
     Check(
         "row_security",
         SCHEMA,
         "Row Level Security",
         "enabled and forced on every table and partition",
-        "list_tables",
+        always(Q.list_tables),
         judge_row_security,
     ),
     Check(
@@ -69,7 +86,7 @@ CHECKS: Final = (
         SCHEMA,
         "Policies",
         "23 or more, none for PUBLIC",
-        "list_policies",
+        always(Q.list_policies),
         judge_policies,
     ),
     Check(
@@ -77,19 +94,24 @@ CHECKS: Final = (
         SCHEMA,
         "Rights beside RLS",
         "none for anon, authenticated and PUBLIC",
-        "list_stray_grants",
+        always(Q.list_stray_grants),
         judge_stray_grants,
     ),
     Check(
-        "indexes", SCHEMA, "Indexes", "15 or more of ours, all valid", "list_indexes", judge_indexes
+        "indexes",
+        SCHEMA,
+        "Indexes",
+        "15 or more of ours, all valid",
+        always(Q.list_indexes),
+        judge_indexes,
     ),
-    Check("index_use", SCHEMA, "Index use", "measured", "list_indexes", judge_index_use),
+    Check("index_use", SCHEMA, "Index use", "measured", always(Q.list_indexes), judge_index_use),
     Check(
         "unindexed",
         SCHEMA,
         "Large tables read without an index",
         "none",
-        "list_unindexed_reads",
+        always(Q.list_unindexed_reads),
         judge_unindexed_reads,
     ),
     Check(
@@ -97,7 +119,7 @@ CHECKS: Final = (
         SCHEMA,
         "Functions",
         "present, with a search path, not for PUBLIC",
-        "list_functions",
+        always(Q.list_functions),
         judge_functions,
     ),
     Check(
@@ -105,7 +127,7 @@ CHECKS: Final = (
         STORAGE,
         "Partitions ahead",
         "today and tomorrow, nothing beside",
-        "read_partitions",
+        always(Q.read_partitions),
         judge_partitions,
     ),
     Check(
@@ -113,7 +135,7 @@ CHECKS: Final = (
         SERVER,
         "Connections",
         "under 80 % in use, none idle in a transaction",
-        "read_activity",
+        always(Q.read_activity),
         judge_connections,
     ),
     Check(
@@ -121,27 +143,39 @@ CHECKS: Final = (
         SERVER,
         "Oldest transaction",
         "under 300 s",
-        "read_activity",
+        always(Q.read_activity),
         judge_oldest_transaction,
     ),
-    Check("cache", SERVER, "Found in memory", "99 % or more", "read_cache_hits", judge_cache_hits),
+    Check(
+        "cache",
+        SERVER,
+        "Found in memory",
+        "99 % or more",
+        always(Q.read_cache_hits),
+        judge_cache_hits,
+    ),
     Check(
         "transaction_age",
         SERVER,
         "Transaction id age",
         "under 1,500 million",
-        "read_transaction_age",
+        always(Q.read_transaction_age),
         judge_transaction_age,
     ),
     Check(
-        "dead_rows", SERVER, "Tables full of dead rows", "none", "list_dead_rows", judge_dead_rows
+        "dead_rows",
+        SERVER,
+        "Tables full of dead rows",
+        "none",
+        always(Q.list_dead_rows),
+        judge_dead_rows,
     ),
     Check(
         "checkpoints",
         SERVER,
         "Checkpoints",
         "more by plan than on request",
-        "read_checkpoints",
+        by_version("read_checkpoints"),
         judge_checkpoints,
     ),
     Check(
@@ -149,7 +183,7 @@ CHECKS: Final = (
         SERVER,
         "Durability settings",
         "fsync, full_page_writes, synchronous_commit on",
-        "list_settings",
+        always(Q.list_settings),
         judge_settings,
     ),
     Check(
@@ -157,7 +191,7 @@ CHECKS: Final = (
         SERVER,
         "Statement statistics",
         "kept by pg_stat_statements",
-        "read_statement_times",
+        by_version("read_statement_times"),
         judge_statement_times,
     ),
     Check(
@@ -165,10 +199,21 @@ CHECKS: Final = (
         SERVER,
         "Extensions",
         "each in its newest version",
-        "list_extensions",
+        always(Q.list_extensions),
         judge_extensions,
     ),
-    Check("slots", SERVER, "Replication slots", "none keeps over 1 GiB", "read_slots", judge_slots),
-    Check("storage", STORAGE, "Storage per table", "measured", "list_storage", judge_storage),
-    Check("jobs", ENGINE, "Jobs", "all fine, the last within 300 s", "list_jobs", judge_jobs),
+    Check(
+        "slots",
+        SERVER,
+        "Replication slots",
+        "none keeps over 1 GiB",
+        always(Q.read_slots),
+        judge_slots,
+    ),
+    Check(
+        "storage", STORAGE, "Storage per table", "measured", always(Q.list_storage), judge_storage
+    ),
+    Check(
+        "jobs", ENGINE, "Jobs", "all fine, the last within 300 s", always(Q.list_jobs), judge_jobs
+    ),
 )

@@ -27,7 +27,6 @@ from wedsync_apm.health.judge import (
     judge_wedding_day,
 )
 from wedsync_apm.health.model import Finding, Line, Report, failed, passed, unknown
-from wedsync_apm.health.versions import statement_for, stems
 
 Q = load_queries(__package__)
 
@@ -80,11 +79,7 @@ async def _ask(pool: Pool, statement: str) -> Rows:
 
 
 async def _line_of(pool: Pool, check: Check, version: int) -> Line:
-    statement = (
-        statement_for(check.statement, version)
-        if check.statement in stems()
-        else Q[check.statement].sql
-    )
+    statement = check.statement(version)
 
     async def measure() -> Finding:
         return check.judge(await _ask(pool, statement))

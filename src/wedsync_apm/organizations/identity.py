@@ -64,10 +64,16 @@ class Authenticator:
     """Checks credentials and signs people in, for one process."""
 
     def __init__(
-        self, tokens: Tokens, pool: Pool, clock: Callable[[], float] = time.monotonic
+        self,
+        tokens: Tokens,
+        pool: Pool,
+        *,
+        attempts_per_minute: int,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.tokens = tokens
         self._pool = pool
+        self._attempts_per_minute = attempts_per_minute
         self._clock = clock
         self._passwords = PasswordChecker()
         self._attempts: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -110,7 +116,7 @@ class Authenticator:
         lock = self._attempts.setdefault(bucket, asyncio.Lock())
         async with lock:
             async with self._connection() as cx:
-                if wait := await store.find_sign_in_wait(cx, bucket):
+                if wait := await store.find_sign_in_wait(cx, bucket, self._attempts_per_minute):
                     SIGN_INS.inc(outcome="limited")
                     raise RateLimited("Too many wrong passwords; wait a little.", float(wait))
                 login = await store.find_login(cx, account)
@@ -121,7 +127,7 @@ class Authenticator:
             )
             if login is None or login.is_disabled or not is_right:
                 async with self._connection() as cx:
-                    await store.count_sign_in_failure(cx, bucket)
+                    await store.count_sign_in_failure(cx, bucket, self._attempts_per_minute)
                 SIGN_INS.inc(outcome="refused")
                 raise Unauthorized("The e-mail address or the password is not right.")
         SIGN_INS.inc(outcome="done")

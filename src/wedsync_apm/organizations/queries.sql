@@ -7,11 +7,11 @@ from apm_private.find_login(%(email)s::text)
 
 -- find_sign_in_wait [apm_api] --
 -- Seconds until this address may try this account again; 0: now.
-select apm_private.sign_in_wait(%(bucket)s::text, now()) as seconds
+select apm_private.sign_in_wait(%(bucket)s::text, now(), %(most)s::int) as seconds
 
 -- count_sign_in_failure [apm_api] --
 -- A wrong password, counted for an address and account.
-select apm_private.count_sign_in_failure(%(bucket)s::text, now()) as seconds
+select apm_private.count_sign_in_failure(%(bucket)s::text, now(), %(most)s::int) as seconds
 
 -- is_token_current [apm_api] --
 -- Whether a token of ours was overtaken by a new password or a disabled account.

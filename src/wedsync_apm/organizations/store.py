@@ -65,15 +65,17 @@ async def find_login(cx: Connection, email: str) -> Login | None:
     return Login(**row) if row else None
 
 
-async def find_sign_in_wait(cx: Connection, bucket: str) -> int:
-    """Seconds to wait before another attempt; 0 for none."""
-    row = await (await cx.execute(Q.find_sign_in_wait, {"bucket": bucket})).fetchone()
+async def find_sign_in_wait(cx: Connection, bucket: str, most: int) -> int:
+    """Seconds to wait before another attempt, after `most` failures in a minute; 0 for none."""
+    values = {"bucket": bucket, "most": most}
+    row = await (await cx.execute(Q.find_sign_in_wait, values)).fetchone()
     return int(row["seconds"]) if row else 0
 
 
-async def count_sign_in_failure(cx: Connection, bucket: str) -> int:
+async def count_sign_in_failure(cx: Connection, bucket: str, most: int) -> int:
     """Counts one; gives back the seconds to wait, 0 for none."""
-    row = await (await cx.execute(Q.count_sign_in_failure, {"bucket": bucket})).fetchone()
+    values = {"bucket": bucket, "most": most}
+    row = await (await cx.execute(Q.count_sign_in_failure, values)).fetchone()
     return int(row["seconds"]) if row else 0
 
 

@@ -338,7 +338,7 @@ as $$
     from apm_private.users as u where u.email = lower(find_login.email)
 $$;
 
--- False when a token of that generation is no longer good; a user we do not know (Supabase's) is not ours to judge.
+-- False when one of our own tokens is no longer good: another generation, a disabled account, or nobody we know.
 create function apm_private.is_token_current(user_id uuid, token_generation int) returns boolean
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
@@ -369,8 +369,8 @@ as $$
     where k.id = touch_api_key.id and (k.last_used_at is null or k.last_used_at < now() - interval '1 minute')
 $$;
 
--- Counts a failed sign-in; returns the seconds to wait (0: none) for a bucket of ten failures a minute.
-create function apm_private.count_sign_in_failure(bucket text, at timestamptz) returns int
+-- Counts a failed sign-in; returns the seconds to wait (0: none) for a bucket with that many in a minute.
+create function apm_private.count_sign_in_failure(bucket text, at timestamptz, most int) returns int
 language sql security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -380,19 +380,19 @@ as $$
         failures = case when a.window_started_at > excluded.window_started_at - interval '1 minute' then a.failures + 1 else 1 end,
         window_started_at = case when a.window_started_at > excluded.window_started_at - interval '1 minute'
             then a.window_started_at else excluded.window_started_at end
-    returning case when failures >= 10
+    returning case when failures >= count_sign_in_failure.most
         then greatest(1, ceil(extract(epoch from window_started_at + interval '1 minute' - count_sign_in_failure.at)))::int
         else 0 end
 $$;
 
-create function apm_private.sign_in_wait(bucket text, at timestamptz) returns int
+create function apm_private.sign_in_wait(bucket text, at timestamptz, most int) returns int
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select coalesce((
         select greatest(1, ceil(extract(epoch from a.window_started_at + interval '1 minute' - sign_in_wait.at)))::int
         from apm_private.sign_in_attempts as a
-        where a.bucket = sign_in_wait.bucket and a.failures >= 10
+        where a.bucket = sign_in_wait.bucket and a.failures >= sign_in_wait.most
             and a.window_started_at > sign_in_wait.at - interval '1 minute'
     ), 0)
 $$;
@@ -401,11 +401,11 @@ call apm_private.hand_over('apm_private.find_login(text)');
 call apm_private.hand_over('apm_private.is_token_current(uuid, int)');
 call apm_private.hand_over('apm_private.find_api_key(bytea)');
 call apm_private.hand_over('apm_private.touch_api_key(uuid)');
-call apm_private.hand_over('apm_private.count_sign_in_failure(text, timestamptz)');
-call apm_private.hand_over('apm_private.sign_in_wait(text, timestamptz)');
+call apm_private.hand_over('apm_private.count_sign_in_failure(text, timestamptz, int)');
+call apm_private.hand_over('apm_private.sign_in_wait(text, timestamptz, int)');
 grant execute on function apm_private.find_login(text), apm_private.is_token_current(uuid, int),
     apm_private.find_api_key(bytea), apm_private.touch_api_key(uuid),
-    apm_private.count_sign_in_failure(text, timestamptz), apm_private.sign_in_wait(text, timestamptz)
+    apm_private.count_sign_in_failure(text, timestamptz, int), apm_private.sign_in_wait(text, timestamptz, int)
     to apm_api;
 
 -- Members see who else is there; owners and admins change it.

@@ -28,8 +28,8 @@ begin
 end
 $$;
 
-drop function apm_private.sign_in_wait(text, timestamptz);
-drop function apm_private.count_sign_in_failure(text, timestamptz);
+drop function apm_private.sign_in_wait(text, timestamptz, int);
+drop function apm_private.count_sign_in_failure(text, timestamptz, int);
 drop function apm_private.touch_api_key(uuid);
 drop function apm_private.find_api_key(bytea);
 drop function apm_private.is_token_current(uuid, int);
