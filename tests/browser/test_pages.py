@@ -87,6 +87,7 @@ async def test_today_says_what_is_wrong_in_plain_words(
     assert "Your order form takes long to send" in text
     assert "Nobody has it yet" in text
     assert "today's limit is 2 s" in text
+    assert re.search(r"Still working: (?!.*Order form).*Payments", text)
     assert not re.search(r"p95|threshold|severity|critical|wedding_forms\.", text, re.IGNORECASE)
     assert (await page.title()).startswith("1 problem: order form takes long to send")
     assert await page.locator("text=Wedding today").count() == 1
@@ -166,7 +167,52 @@ async def test_note_and_fix(phone: BrowserContext, stage: Stage, incident: UUID)
     assert "Working again since" in await page.locator(".state").first.inner_text()
 
 
+async def test_a_note_that_does_not_fit_is_kept_as_typed(
+    phone: BrowserContext, stage: Stage, incident: UUID
+) -> None:
+    page = await sign_in(phone, stage)
+    await page.goto(f"{stage.url}/incidents/{incident}")
+    await page.locator("#note summary").click()
+    await page.locator("#note textarea").fill("   ")
+    await page.get_by_role("button", name="Save the note").click()
+    assert await page.get_by_role("alert").inner_text() == "Write a word first. Nothing was saved."
+    typed = "Rang <b>the</b> venue. " * 500
+    await page.locator("#note textarea").fill(typed)
+    await page.get_by_role("button", name="Save the note").click()
+    await page.wait_for_selector("text=characters, and 10,000 fit")
+    assert await page.locator("#note textarea").input_value() == typed.strip()
+    await page.locator("#note textarea").fill("Rang the venue")
+    await page.get_by_role("button", name="Save the note").click()
+    await page.wait_for_selector("text=The note is saved.")
+    assert "Rang the venue" in await page.locator(".tl").inner_text()
+
+
+def test_whoever_belongs_nowhere_gets_a_plain_page(stage: Stage) -> None:
+    nobody = uuid4()
+    stage.execute(
+        "insert into apm_private.users (id, email, display_name, password_hash)"
+        " select %(id)s::uuid, %(id)s::text || '@example.org', 'Nora', password_hash"
+        " from apm_private.users where email = %(like)s",
+        id=str(nobody),
+        like=STAR.people[0].email,
+    )
+    with client(stage) as http:
+        form = {
+            "csrf": token_in(http.get("/sign-in").text),
+            "email": f"{nobody}@example.org",
+            "password": stage.password(STAR.people[0]),
+        }
+        assert http.post("/sign-in", data=form).status_code == 303
+        answer = http.get("/")
+        assert answer.status_code == 404
+        assert "belong to no business yet" in answer.text
+        assert 'href="/"' not in answer.text, "a way that leads back here"
+        out = http.post("/sign-out", data={"csrf": token_in(answer.text)})
+        assert out.headers["location"] == "/sign-in?out=1"
+
+
 async def test_rule_keeps_what_was_typed_and_saves(phone: BrowserContext, stage: Stage) -> None:
+    stage.measure_the_form()
     page = await sign_in(phone, stage)
     await page.goto(f"{stage.url}/rules")
     await page.get_by_role("link", name="Order form is slow").click()

@@ -7,7 +7,7 @@ not fit the incident's status raises Conflict, by the database's own word.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
@@ -27,6 +27,9 @@ from wedsync_apm.incidents.model import (
 from wedsync_apm.types import EscalationLevel, IncidentStatus, Priority, Severity
 
 Q = load_queries(__package__)
+
+LONGEST_NOTE: Final = 10_000
+"""Characters of a note, an update, or the word that ends an incident."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,9 +221,10 @@ async def _create_event(cx: Connection, incident_id: UUID, kind: str, message: s
 
 
 def _refuse_long(text: str) -> None:
-    if len(text) > 10_000:
+    if len(text) > LONGEST_NOTE:
         raise NotValid(
-            "The text is too long.", [FieldError("message", "needs at most 10,000 characters")]
+            "The text is too long.",
+            [FieldError("message", f"needs at most {LONGEST_NOTE:,} characters")],
         )
 
 

@@ -36,6 +36,11 @@ PLATFORM_TYPE: Final = "platform"
 FORM_SECONDS: Final = 12 * 3600
 YEAR_SECONDS: Final = 365 * 86400
 
+
+class NoBusiness(NotFound):
+    """Somebody is signed in who belongs nowhere."""
+
+
 WebRequest = Request[Any, Any, State]
 
 
@@ -78,7 +83,7 @@ async def identify(web: Web, request: WebRequest) -> Identity:
 def choose(memberships: tuple[Membership, ...], wanted: str | None) -> Membership:
     """The business to show: the one asked for, else the first that is not the platform's own.
 
-    Raises NotFound for somebody who belongs nowhere.
+    Raises NoBusiness for somebody who belongs nowhere.
     """
     for membership in memberships:
         if str(membership.organization_id) == wanted:
@@ -88,7 +93,7 @@ def choose(memberships: tuple[Membership, ...], wanted: str | None) -> Membershi
         return first
     if memberships:
         return memberships[0]
-    raise NotFound("You do not belong to a business here yet.")
+    raise NoBusiness("You do not belong to a business here yet.")
 
 
 def theme_of(request: WebRequest) -> Theme:

@@ -33,6 +33,7 @@ from wedsync_apm.web.session import (
     ORGANIZATION_COOKIE,
     PLATFORM_TYPE,
     SESSION_COOKIE,
+    NoBusiness,
     Web,
     choose,
     ended_session,
@@ -145,7 +146,7 @@ def web_of(request: PageRequest) -> Web:
 async def visit(request: PageRequest, *, wanted: UUID | None = None) -> AsyncIterator[Visit]:
     """A transaction as the signed-in person, at the business that he has chosen.
 
-    Raises Unauthorized for nobody, NotFound for somebody who belongs nowhere.
+    Raises Unauthorized for nobody, NoBusiness for somebody who belongs nowhere.
     """
     web = web_of(request)
     identity = await identify(web, request)
@@ -245,7 +246,10 @@ def error_page(request: PageRequest, error: WedSyncError, reference: str = "") -
     status = error.status if has(f"error.{error.status}.title") else 500
     again = request.url.path if status in (409, 500, 503) and request.method == "GET" else "/"
     view = ErrorView(status, reference, again="/sign-in" if status == 401 else again)
-    shell = Bare(utcnow(), theme_of(request))
+    token = form_token(web_of(request), request.cookies.get(SESSION_COOKIE))
+    shell = Bare(utcnow(), theme_of(request), csrf=token)
+    if isinstance(error, NoBusiness):
+        return answer(request, render("no_business.html", shell, view), status=status)
     headers = dict(PAGE_HEADERS)
     wait = getattr(error, "retry_after", None)
     if wait is not None:

@@ -1,6 +1,7 @@
 """Incidents: the list, one of them for vendor and engineer, what people do with it."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -200,5 +201,26 @@ async def act_on_incident(request: PageRequest, incident_id: FromPath[UUID]) -> 
     except Conflict:
         return see(f"/incidents/{incident_id}", said="moved")
     except NotValid:
-        return see(f"/incidents/{incident_id}#note")
+        return await refuse(request, incident_id, words_sent)
     return see(f"/incidents/{incident_id}", said="moved" if is_late else said)
+
+
+async def refuse(request: PageRequest, incident_id: UUID, typed: str) -> Html:
+    """The page once more, with what was typed and why it does not fit."""
+    url = request.url.path
+    error = words("problem.note_empty")
+    if typed:
+        error = words("problem.note_long", n=f"{len(typed):,}", most=f"{store.LONGEST_NOTE:,}")
+
+    def marked(action: Action) -> Action:
+        return replace(action, typed=typed, error=error) if action.url == url else action
+
+    async with visit(request) as here:
+        view = await read_incident(here, incident_id)
+        view = replace(
+            view,
+            actions=tuple(marked(action) for action in view.actions),
+            note=marked(view.note) if view.note else None,
+            is_refused=True,
+        )
+        return here.page("incident.html", "incidents", view, status=422)

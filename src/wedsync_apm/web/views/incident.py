@@ -67,13 +67,18 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """A form with one button. `field` asks for a word to send along; `note` says what it does."""
+    """A form with one button. `field` asks for a word to send along; `note` says what it does.
+
+    `typed` and `error` are there when the word was refused.
+    """
 
     url: str
     button: str
     note: str = ""
     field: str = ""
     is_bad: bool = False
+    typed: str = ""
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,8 @@ class IncidentView:
     wedding: str = ""
     phone: str = ""
     subject: str = ""
+    is_refused: bool = False
+    """What was sent did not fit: the page stands still with what was typed."""
 
 
 @dataclass(frozen=True, slots=True)
