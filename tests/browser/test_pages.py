@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Iterator
+from itertools import pairwise
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -12,6 +13,7 @@ from playwright.async_api import Browser, BrowserContext, Page
 from tests.browser.stage import Stage, open_stage
 from tests.support.postgres import PostgresServer
 from wedsync_apm.simulate.vendors import STAR
+from wedsync_apm.types import Role
 
 pytestmark = pytest.mark.browser
 
@@ -136,6 +138,43 @@ async def test_seeing_stops_nothing(phone: BrowserContext, stage: Stage, inciden
     row = stage.execute("select status from apm_incidents where id = %(i)s", i=incident)[0]
     assert row["status"] == "open"
     assert "has seen it" in await page.locator(".tl").inner_text()
+
+
+async def test_viewer_looks_and_is_offered_nothing(
+    browser: Browser, stage: Stage, incident: UUID
+) -> None:
+    context = await browser.new_context(viewport={"width": 1280, "height": 800})
+    page = await context.new_page()
+    viewer = next(one for one in STAR.people if one.role is Role.VIEWER)
+    await page.goto(f"{stage.url}/sign-in")
+    await page.fill("input[name=email]", viewer.email)
+    await page.fill("input[name=password]", stage.password(viewer))
+    await page.get_by_role("button", name="Sign in", exact=True).click()
+    await page.wait_for_url(f"{stage.url}/")
+    text = await page.locator("main").inner_text()
+    assert "Your order form takes long to send" in text
+    assert re.search(r"Wedding today: [A-Z] & [A-Z]\n", text)
+    await page.goto(f"{stage.url}/incidents/{incident}")
+    assert await page.locator("main button").count() == 0
+    await context.close()
+
+
+async def test_actions_stand_in_a_row_of_one_height(
+    browser: Browser, stage: Stage, incident: UUID
+) -> None:
+    context = await browser.new_context(viewport={"width": 1280, "height": 800})
+    page = await sign_in(context, stage)
+    await page.goto(f"{stage.url}/incidents/{incident}")
+    row = await page.locator(".dock .b").evaluate_all(
+        "(all) => all.map((el) => el.getBoundingClientRect())"
+        ".map((b) => [b.x, b.y, b.height, b.right])"
+    )
+    assert len(row) == 3
+    assert len({(y, height) for _, y, height, _ in row}) == 1
+    gaps = [round(after[0] - before[3]) for before, after in pairwise(row)]
+    assert gaps == [8, 8]
+    assert await page.locator(".dock .b").first.evaluate("el => el.matches('.p')")
+    await context.close()
 
 
 async def test_second_tap_is_told_who_was_faster(

@@ -207,7 +207,7 @@ class TestActions:
         assert self.offer(incident(), has_seen=True)[0] == ""
 
     def test_viewer_changes_nothing(self) -> None:
-        assert self.offer(incident(), may_act=False) == ("seen", [])
+        assert self.offer(incident(), may_act=False) == ("", [])
 
     def test_over_can_only_come_back(self) -> None:
         over = incident(status=IncidentStatus.RESOLVED, resolved_at=NOW)

@@ -33,7 +33,7 @@ BUILT: dict[str, set[str]] = {
     "theme.": set(THEMES),
     "error.": {
         f"{status}.{part}"
-        for status in (401, 403, 404, 409, 422, 429, 500, 503)
+        for status in (401, 403, 404, 409, 413, 422, 429, 500, 503)
         for part in ("title", "body", "do")
     },
     "status.": {one.value for one in ServiceStatus},

@@ -9,6 +9,7 @@ MINUTE = 60
 HOUR = 3600
 DAY = 86400
 
+_KNOWN = {"lcp": "page load time", "web_vitals": "website speed"}
 _ACRONYMS = {"api", "cpu", "csv", "db", "dns", "http", "rls", "sms", "sql", "tls", "url", "wal"}
 
 
@@ -134,6 +135,8 @@ def plain_figure(value: float | None, unit: str | None) -> str:
 
 def noun(name: str) -> str:
     """A service's or metric's technical name as words: wedding_forms, photo-gallery, orderForm."""
+    if name.lower() in _KNOWN:
+        return _KNOWN[name.lower()]
     spaced = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", name)
     words = re.split(r"[\s_.\-/:]+", spaced.strip("_.-/: "))
     return " ".join(w.upper() if w.lower() in _ACRONYMS else w.lower() for w in words if w)

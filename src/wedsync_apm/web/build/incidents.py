@@ -326,7 +326,9 @@ def build_list(
 
 def next_step_words(incident: Incident, step: NextStep | None, names: str, scene: Scene) -> str:
     """Who is called next, and when."""
-    if not incident.is_live or incident.status is not IncidentStatus.OPEN:
+    if not incident.is_live:
+        return words("engineer.next_over")
+    if incident.status is not IncidentStatus.OPEN:
         return words("engineer.next_stopped")
     if step is None:
         return words("engineer.next_none")
@@ -362,7 +364,8 @@ def build_facts(
     elif rule_name:
         limit = words("engineer.normal_value", rule=rule_name)
     else:
-        limit = words("engineer.by_hand")
+        # Another business's rule is not read: its incident was not opened by hand all the same.
+        limit = words("engineer.by_rule" if incident.alert_id else "engineer.by_hand")
     shown.insert(1, ("engineer.limit", limit, False))
     if incident.repeat_count:
         shown.append(("engineer.repeats", f"{incident.repeat_count}", False))
@@ -388,7 +391,8 @@ def build_actions(
         is_reopenable = incident.status is IncidentStatus.RESOLVED and may_act
         return None, (again,) if is_reopenable else ()
     if not may_act:
-        return None if has_seen else seen, ()
+        # A viewer looks; the database takes nothing else from him.
+        return None, ()
     is_open = incident.status is IncidentStatus.OPEN
     if is_open and (is_engineer or was_paged):
         return take, (start, call, resolve)
