@@ -173,6 +173,11 @@ def today(state: str) -> TodayView:
             "state": "problem", "title": say("today.title_problem", noun="order form slow"),
             "problems": (problem(),), "services": SERVICES,
         }  # fmt: skip
+    elif state == "problem-weekday":
+        base |= {
+            "state": "problem", "title": say("today.title_problem", noun="order form slow"),
+            "problems": (problem(),), "services": SERVICES, "weddings": (),
+        }  # fmt: skip
     elif state == "two":
         base |= {
             "state": "problem", "title": say("today.title_problems", n=2),
@@ -509,6 +514,9 @@ def _bare(template: str, view: Callable[[], object]) -> Make:
 
 PAGES: dict[str, Make] = {
     "today-problem": _page("today.html", "today", lambda: today("problem")),
+    "today-problem-weekday": _page(
+        "today.html", "today", lambda: today("problem-weekday")
+    ),
     "today-two": _page("today.html", "today", lambda: today("two"), open_incidents=2),
     "today-ok": _page("today.html", "today", lambda: today("ok"), open_incidents=0),
     "today-quiet": _page("today.html", "today", lambda: today("quiet"), open_incidents=0),
