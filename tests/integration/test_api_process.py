@@ -3,6 +3,7 @@ import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
@@ -89,6 +90,8 @@ async def test_the_truth_while_the_database_is_stopped(tmp_path: Path) -> None:
     assert reasons == {"database": False, "schema": False, "engine": False}
     assert telemetry.status_code == 200
     assert "wedsync_apm_build_info" in telemetry.text
+    assert "\nwedsync_apm_database_up 0\n" in telemetry.text
+    assert "\nwedsync_apm_ready 0\n" in telemetry.text
     for answer in (refused, sent):
         assert answer.status_code == 503, answer.text
         assert answer.headers["content-type"] == "application/problem+json"
@@ -96,6 +99,28 @@ async def test_the_truth_while_the_database_is_stopped(tmp_path: Path) -> None:
     # What cannot be a token is refused without asking anybody.
     assert junk.status_code == 401
     assert back.status_code == 200
+
+
+async def test_a_database_that_hangs_is_said_within_seconds(tmp_path: Path) -> None:
+    with throw_away_server() as server, server.clone() as database:
+        async with (
+            running(settings_for(database, tmp_path), populate(database)) as api,
+            api.client() as client,
+        ):
+            assert "\nwedsync_apm_database_up 1\n" in (await client.get("/metrics")).text
+            postmaster = psutil.Process(server.embedded.pid)
+            stopped = [postmaster, *postmaster.children(recursive=True)]
+            for process in stopped:
+                process.suspend()
+            try:
+                ready = await client.get("/readyz", timeout=6)
+                telemetry = await client.get("/metrics", timeout=6)
+            finally:
+                for process in stopped:
+                    process.resume()
+    assert ready.status_code == 503
+    assert ready.json()["checks"][0]["is_ok"] is False
+    assert "\nwedsync_apm_database_up 0\n" in telemetry.text
 
 
 async def test_telemetry_counts_requests_by_template(api: Running) -> None:

@@ -114,7 +114,13 @@ class Running:
 
     def client(self, headers: Mapping[str, str] | None = None) -> httpx.AsyncClient:
         """A client with these headers."""
-        return httpx.AsyncClient(base_url=self.url, headers=dict(headers or {}), timeout=10)
+        # Given up before the server does after 5 s, so that no request meets a closing connection.
+        return httpx.AsyncClient(
+            base_url=self.url,
+            headers=dict(headers or {}),
+            timeout=10,
+            limits=httpx.Limits(keepalive_expiry=2),
+        )
 
 
 @asynccontextmanager

@@ -33,7 +33,9 @@ def test_a_second_supervisor_is_told_who_has_the_folder(tmp_path: Path) -> None:
 
 
 def test_the_guard_stops_its_charge_when_its_owner_is_killed() -> None:
-    charge = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    # Whoever is started in the background of a script inherits that SIGINT is ignored.
+    sleeper = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_DFL); time.sleep(60)"
+    charge = subprocess.Popen([sys.executable, "-c", sleeper])
     script = (
         "import sys, time; from wedsync_apm.supervise import Guard; g = Guard();"
         f" g.watch({charge.pid}); print(g.pid, flush=True); time.sleep(60)"

@@ -15,11 +15,14 @@ from wedsync_apm.api.requests import ApiRequest
 from wedsync_apm.db import migrate
 from wedsync_apm.db.pool import Connection, Pool, wrap_database_errors
 from wedsync_apm.errors import WedSyncError
-from wedsync_apm.telemetry import render_prometheus
+from wedsync_apm.telemetry import Gauge, render_prometheus
 
 PATIENCE_SECONDS: Final = 2.0
 ENGINE_SECONDS: Final = 15.0
 """The engine's cycles run every second; a restart of it takes some."""
+
+DATABASE_UP = Gauge("wedsync_apm_database_up", "Whether the database answers: 1 or 0")
+READY = Gauge("wedsync_apm_ready", "Whether database, schema and engine are as they should be")
 
 
 class Health(msgspec.Struct, kw_only=True):
@@ -68,8 +71,9 @@ async def read_readiness(request: ApiRequest) -> Response[Readiness]:
 
 
 @get("/metrics", opt={PUBLIC: True}, tags=["process"], media_type=MediaType.TEXT)
-async def read_telemetry() -> Response[Any]:
-    """Our own telemetry as Prometheus text."""
+async def read_telemetry(request: ApiRequest) -> Response[Any]:
+    """Our own telemetry as Prometheus text; whether the database answers is asked on the way."""
+    await check_readiness(request.services.pool)
     return Response(
         render_prometheus(),
         media_type="text/plain; version=0.0.4",
@@ -79,20 +83,36 @@ async def read_telemetry() -> Response[Any]:
 
 async def check_readiness(pool: Pool) -> list[Check]:
     """The three conditions, within two seconds whatever happens."""
+    asking = asyncio.create_task(_ask(pool), name="readiness")
+    # Not awaited further: giving up on a server that hangs waits for that server.
+    await asyncio.wait({asking}, timeout=PATIENCE_SECONDS)
+    if asking.done():
+        checks = asking.result()
+    else:
+        asking.cancel()
+        checks = _without_database("does not answer within 2 seconds")
+    DATABASE_UP.set(checks[0].is_ok)
+    READY.set(all(check.is_ok for check in checks))
+    return checks
+
+
+async def _ask(pool: Pool) -> list[Check]:
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            with wrap_database_errors():
-                async with pool.connection(timeout=PATIENCE_SECONDS) as cx:
-                    database = Check("database", True, "answers")
-                    return [database, await _check_schema(cx), await _check_engine(cx)]
-    except (WedSyncError, TimeoutError) as exc:
-        why = exc.detail if isinstance(exc, WedSyncError) else "does not answer within 2 seconds"
-        unknown = "not known without the database"
-        return [
-            Check("database", False, why),
-            Check("schema", False, unknown),
-            Check("engine", False, unknown),
-        ]
+        with wrap_database_errors():
+            async with pool.connection(timeout=PATIENCE_SECONDS) as cx:
+                database = Check("database", True, "answers")
+                return [database, await _check_schema(cx), await _check_engine(cx)]
+    except WedSyncError as exc:
+        return _without_database(exc.detail)
+
+
+def _without_database(why: str) -> list[Check]:
+    unknown = "not known without the database"
+    return [
+        Check("database", False, why),
+        Check("schema", False, unknown),
+        Check("engine", False, unknown),
+    ]
 
 
 async def _check_schema(cx: Connection) -> Check:
