@@ -91,6 +91,19 @@ async def test_harm_is_found(pool: Pool, furnished: Database, harm: str, key: st
     assert line.reason
 
 
+async def test_a_role_lifted_above_rls_is_found(pool: Pool, furnished: Database) -> None:
+    with psycopg.connect(furnished.owner, autocommit=True) as cx:
+        # Roles belong to the whole server, which other tests use too.
+        cx.execute("grant apm_definer to authenticated")
+        try:
+            line = (await _lines(pool, furnished))["roles"]
+        finally:
+            cx.execute("revoke apm_definer from authenticated")
+    assert line.outcome is Outcome.FAILED
+    assert "authenticated may become apm_definer" in line.reason
+    assert "apm_api may become apm_definer" in line.reason
+
+
 async def test_a_question_that_fails_makes_its_line_unknown(
     pool: Pool, furnished: Database
 ) -> None:

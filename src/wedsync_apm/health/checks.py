@@ -27,6 +27,7 @@ from wedsync_apm.health.judge import (
     judge_statement_times,
     judge_storage,
     judge_stray_grants,
+    judge_stray_roles,
     judge_tables,
     judge_transaction_age,
     judge_unindexed_reads,
@@ -96,6 +97,14 @@ CHECKS: Final = (
         "none for anon, authenticated and PUBLIC",
         always(Q.list_stray_grants),
         judge_stray_grants,
+    ),
+    Check(
+        "roles",
+        SCHEMA,
+        "Roles of low trust",
+        "none bypasses RLS, administers or may become another",
+        always(Q.list_stray_roles),
+        judge_stray_roles,
     ),
     Check(
         "indexes",

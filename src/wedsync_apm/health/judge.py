@@ -93,6 +93,11 @@ def judge_stray_grants(rows: Rows) -> Finding:
     return judge(not rows, f"{len(rows)} such rights", "; ".join(names), tuple(rows))
 
 
+def judge_stray_roles(rows: Rows) -> Finding:
+    names = [f"{row['role_name']} {row['fault']}" for row in rows]
+    return judge(not rows, f"{len(rows)} such rights", "; ".join(names), tuple(rows))
+
+
 def judge_privileges(rows: Rows) -> Finding:
     return judge_stray_grants([row for row in rows if row["is_stray"]])
 

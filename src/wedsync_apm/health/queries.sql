@@ -53,6 +53,23 @@ where c.relkind in ('r', 'p', 'v', 'm', 'S')
     and (g.grantee = 0 or pg_get_userbyid(g.grantee) in ('anon', 'authenticated'))
 order by 1, 2, 3, 4
 
+-- list_stray_roles [apm_api] --
+-- What would lift the roles of low trust above RLS: a right of their own, or another role that they may become.
+select r.rolname::text as role_name, 'bypasses RLS or administers' as fault
+from pg_roles as r
+where r.rolname in ('anon', 'authenticated', 'apm_api')
+    and (r.rolsuper or r.rolbypassrls or r.rolcreaterole)
+union all
+select r.rolname::text, 'may become ' || g.rolname
+from pg_roles as r
+cross join pg_roles as g
+where r.rolname in ('anon', 'authenticated', 'apm_api')
+    and g.rolname <> r.rolname
+    and not (r.rolname = 'apm_api' and g.rolname in ('anon', 'authenticated'))
+    and not r.rolsuper
+    and pg_has_role(r.oid, g.oid, 'member')
+order by 1, 2
+
 -- list_privileges [apm_api] --
 -- Every right of anon, authenticated and PUBLIC on what is ours, and whether it is one that nobody of them may have.
 select n.nspname::text as schema_name, c.relname::text as table_name,
