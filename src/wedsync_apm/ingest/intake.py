@@ -55,6 +55,7 @@ class Intake:
         self._writer, self._now_ms = writer, now_ms
         self._budget = SampleBudget(self.limits.samples_per_second, self.limits.burst)
         self._directory = SeriesDirectory()
+        self._arrival_times = json_samples.ArrivalTimes()
         self._remote_write = remote_write.RemoteWriteDecoder(self._directory, self.limits)
 
     async def take_json(self, body: bytes, content_type: str, grant: IngestGrant) -> Receipt:
@@ -66,7 +67,9 @@ class Intake:
             items = await asyncio.to_thread(json_samples.split_body, body, content_type)
         self.limits.check_samples(len(items))
         self._renew_directory()
-        reader = json_samples.JsonReader(grant, self._directory, self.limits, self._now_ms())
+        reader = json_samples.JsonReader(
+            grant, self._directory, self.limits, self._now_ms(), self._arrival_times
+        )
         for index, item in enumerate(items):
             if index and index % READ_AT_ONCE == 0:
                 await asyncio.sleep(0)
@@ -162,6 +165,7 @@ class Intake:
     def _renew_directory(self) -> None:
         if self._directory.is_full:
             self._directory = SeriesDirectory()
+            self._arrival_times = json_samples.ArrivalTimes()
             self._remote_write = remote_write.RemoteWriteDecoder(self._directory, self.limits)
 
 

@@ -6,7 +6,8 @@ have them are refused by name while the others are stored.
 
 A time stamp is RFC 3339 with an offset, or a number since 1970 UTC: seconds, with a fraction if
 you like, or from 100,000,000,000 on milliseconds (as seconds that would be the year 5138). Without
-one, the time is that of arrival. Times are kept in whole milliseconds.
+one, the time is that of arrival, or the next millisecond that no such sample of the series has yet.
+Times are kept in whole milliseconds.
 """
 
 import json
@@ -39,6 +40,9 @@ SOURCE: Final = "api"
 
 FIRST_MILLISECONDS: Final = 100_000_000_000
 """Numbers from here on are milliseconds, smaller ones seconds."""
+MOST_CONTEXT_LEVELS: Final = 32
+FORGET_MS: Final = 60_000
+"""A series' time of arrival is remembered at least this long, far longer than a request is read."""
 
 MetricType = Literal["gauge", "counter", "histogram", "summary", "timer"]
 
@@ -102,7 +106,7 @@ def _json_items(body: bytes) -> Sequence[object]:
         return _decode_body(body).samples
     except msgspec.ValidationError as exc:
         raise NotValid(errors=[FieldError(*_explain(exc))]) from exc
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         found = _lenient(body)
     if not isinstance(found, dict) or not isinstance(found.get("samples"), list):
         raise NotValid(errors=[FieldError("samples", "is missing or no list")])
@@ -111,12 +115,15 @@ def _json_items(body: bytes) -> Sequence[object]:
 
 
 def _lenient(body: bytes | msgspec.Raw) -> object:
-    """Reads NaN, Infinity and numbers out of range as floats, which are refused one by one.
+    """Reads NaN, Infinity and numbers out of range as floats, and bytes that are not UTF-8 as
+    surrogates, which are refused one by one.
 
     Raises MalformedBody for what is not JSON by that measure either.
     """
+    raw = bytes(body)
     try:
-        return json.loads(bytes(body), parse_int=_bounded_int)
+        text = raw.decode(json.detect_encoding(raw), "surrogateescape")
+        return json.loads(text, parse_int=_bounded_int)
     except (ValueError, RecursionError) as exc:
         raise MalformedBody(f"The body is not JSON: {str(exc)[:200]}.") from exc
 
@@ -125,12 +132,53 @@ def _bounded_int(digits: str) -> int | float:
     return int(digits) if len(digits) < 20 else float(digits)
 
 
+class ArrivalTimes:
+    """Times for samples that come without one, by the handles of one directory.
+
+    A series and a millisecond are one sample, so each such sample of a series gets a millisecond of
+    its own: that of arrival, or the one after the last given.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[int, int] = {}
+        self._now_ms = 0
+        self._prune_at = 10_000
+
+    def __len__(self) -> int:
+        return len(self._last)
+
+    def begin(self, now_ms: int) -> None:
+        """A request arrived: forgets what no request can come upon any more."""
+        if now_ms < self._now_ms - FORGET_MS:  # the clock was set back
+            self._last.clear()
+        self._now_ms = now_ms
+        if len(self._last) >= self._prune_at:
+            horizon = now_ms - FORGET_MS
+            self._last = {handle: last for handle, last in self._last.items() if last >= horizon}
+            self._prune_at = max(10_000, 2 * len(self._last))
+
+    def following(self, handle: int, now_ms: int, latest_ms: int) -> int | None:
+        """The series' next free millisecond from `now_ms` on; None if beyond `latest_ms`."""
+        timestamp = max(now_ms, self._last.get(handle, 0) + 1)
+        if timestamp > latest_ms:
+            return None
+        self._last[handle] = timestamp
+        return timestamp
+
+
 class JsonReader:
     """Reads the samples of one request into the columns of a batch."""
 
     def __init__(
-        self, grant: IngestGrant, directory: SeriesDirectory, limits: IngestLimits, now_ms: int
+        self,
+        grant: IngestGrant,
+        directory: SeriesDirectory,
+        limits: IngestLimits,
+        now_ms: int,
+        arrival_times: ArrivalTimes | None = None,
     ) -> None:
+        self._arrival_times = ArrivalTimes() if arrival_times is None else arrival_times
+        self._arrival_times.begin(now_ms)
         self._grant, self._directory, self._limits = grant, directory, limits
         self._now_ms, self._window = now_ms, limits.window(now_ms)
         self._series = array("q")
@@ -148,17 +196,21 @@ class JsonReader:
             sample = _sample(item)
             organization_id, tags = self._tenant(sample)
             key = self._key(sample, organization_id, tags)
-            timestamp = self._timestamp(sample.timestamp)
+            given = sample.timestamp
+            timestamp = None if given is None else self._timestamp(given)
             context = self._context(sample.wedding_context)
             if not math.isfinite(sample.value):
                 raise _Refused(
                     model.NOT_FINITE, "value", "is not finite: JSON knows no NaN and no infinity"
                 )
+            handle = self._directory.handle(key)
+            if timestamp is None:
+                timestamp = self._arrival_time(handle)
         except _Refused as refused:
             error = FieldError(refused.field, refused.reason, index)
             self._rejections.add(refused.code, error, organization_id)
             return
-        self._series.append(self._directory.handle(key))
+        self._series.append(handle)
         self._timestamps.append(timestamp)
         self._values.append(sample.value)
         self._context_index.append(context)
@@ -207,13 +259,19 @@ class JsonReader:
             sample.unit or None,
         )
 
-    def _timestamp(self, given: float | str | None) -> int:
-        if given is None:
-            return self._now_ms
+    def _arrival_time(self, handle: int) -> int:
+        latest_ms = self._window.latest_ms
+        timestamp = self._arrival_times.following(handle, self._now_ms, latest_ms)
+        if timestamp is None:
+            reason = "is missing, and the series has used up the milliseconds that are taken ahead"
+            raise _Refused(model.TOO_NEW, "timestamp", reason)
+        return timestamp
+
+    def _timestamp(self, given: float | str) -> int:
         if isinstance(given, str):
             try:
                 moment = msgspec.convert(given, _Moment)
-            except msgspec.ValidationError:
+            except (msgspec.ValidationError, UnicodeError):
                 reason = "is not RFC 3339 with an offset, such as 2026-06-20T14:00:00Z"
                 raise _Refused(model.INVALID, "timestamp", reason) from None
             # Not timestamp() * 1000: a float has not the digits to give every millisecond back.
@@ -235,6 +293,9 @@ class JsonReader:
     def _context(self, given: dict[str, Any] | None) -> int:
         if given is None:
             return CALENDAR
+        if _is_deeper(given, MOST_CONTEXT_LEVELS):
+            reason = f"is nested deeper than {MOST_CONTEXT_LEVELS} levels"
+            raise _Refused(model.INVALID, "wedding_context", reason)
         try:
             msgspec.convert(given, _WeddingContext)
             text = _encode(given).decode()
@@ -269,6 +330,8 @@ def _sample(item: object) -> _Sample:
         except msgspec.ValidationError as exc:
             if "out of range" not in str(exc):
                 raise
+        except UnicodeDecodeError:
+            raise _Refused(model.INVALID, "sample", "is not UTF-8") from None
         except (msgspec.DecodeError, RecursionError):
             pass
         return _checked(msgspec.convert(_lenient(item), _Sample))
@@ -277,16 +340,23 @@ def _sample(item: object) -> _Sample:
         raise _Refused(model.INVALID, field or "sample", reason) from None
     except MalformedBody:
         raise _Refused(model.INVALID, "sample", "is not JSON") from None
+    except UnicodeError:
+        raise _Refused(model.INVALID, "sample", _NOT_TEXT) from None
+    except RecursionError:
+        raise _Refused(model.INVALID, "sample", "is nested too deeply") from None
+
+
+_NOT_TEXT: Final = "contains half a surrogate pair or what is not UTF-8"
 
 
 def _checked(sample: _Sample) -> _Sample:
-    """Refuses half a surrogate pair, which Python's reader takes and UTF-8 cannot express."""
+    """Refuses surrogates, which Python's reader takes and UTF-8 cannot express."""
     texts = (sample.service_name, sample.metric_name, sample.unit or "", *sample.tags)
     for text in (*texts, *sample.tags.values()):
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise _Refused(model.INVALID, "sample", "contains half a surrogate pair") from None
+            raise _Refused(model.INVALID, "sample", _NOT_TEXT) from None
     return sample
 
 
@@ -297,7 +367,7 @@ _LABEL = re.compile(r"Invalid enum value (?P<given>.*)")
 
 def _explain(exc: Exception) -> tuple[str, str]:
     """The field and the reason from one of msgspec's messages."""
-    text = str(exc)
+    text = str(exc).encode(errors="replace").decode()
     path = _PATH.search(text)
     field = path["path"].lstrip(".").replace("[...]", ".*") if path else ""
     reason = text[: path.start()] if path else text
@@ -309,6 +379,21 @@ def _explain(exc: Exception) -> tuple[str, str]:
         known = ", ".join(_LABELS.get(field.rpartition(".")[2], ()))
         reason = f"unknown value {label['given'][:100]}; one of {known}"
     return field, reason.replace("`", "")[:300]
+
+
+def _is_deeper(value: dict[str, Any], most: int) -> bool:
+    """Whether containers are nested in each other more than `most` levels deep."""
+    level: list[dict[str, Any] | list[Any]] = [value]
+    for _ in range(most):
+        level = [
+            inner
+            for item in level
+            for inner in (item.values() if isinstance(item, dict) else item)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _is_storable(value: object) -> bool:

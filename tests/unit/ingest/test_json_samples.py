@@ -5,13 +5,14 @@ import math
 from typing import Any
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from wedsync_apm.errors import MalformedBody, NotValid, UnsupportedMedia
 from wedsync_apm.ingest import model
-from wedsync_apm.ingest.json_samples import JsonReader, split_body
+from wedsync_apm.ingest.json_samples import ArrivalTimes, JsonReader, split_body
 from wedsync_apm.ingest.limits import IngestLimits
 from wedsync_apm.ingest.model import Decoded, IngestGrant
 from wedsync_apm.metrics.model import CALENDAR, SeriesDirectory, SeriesKey
@@ -263,3 +264,93 @@ def test_nothing_in_a_body_breaks_the_reader(items: list[Any]) -> None:
         assert "\\u0000" not in text
         text.encode()
     assert all(map(math.isfinite, decoded.batch.values))
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b'{"service_name":"\xff","metric_name":"m","value":1}',
+        b'{"service_name":"s","metric_name":"m","value":1,"tags":{"\xff":"v"}}',
+        b'{"service_name":"s","metric_name":"m","value":1,"metric_type":"\xff"}',
+        b'{"service_name":"s","metric_name":"m","value":1,"timestamp":"\xff"}',
+        b'{"service_name":"s","metric_name":"m","value":1,"wedding_context":{"a":"\xff"}}',
+        b'{"service_name":"s","metric_name":"m","value":1,"wedding_context":{"\xff":1}}',
+        b'{"service_name":"s","metric_name":"m","value":1,"metric_type":"\\ud800"}',
+        b'{"service_name":"s","metric_name":"m","value":1,"timestamp":"\\ud800"}',
+    ],
+)
+@pytest.mark.parametrize("companion", [b"", b'{"service_name":"s","metric_name":"m","value":NaN}'])
+def test_what_is_not_utf_8_costs_its_own_sample_only(bad: bytes, companion: bytes) -> None:
+    lines = [bad, GOOD.encode(), *filter(None, [companion])]
+    for body, content_type in (
+        (b'{"samples":[' + b",".join(lines) + b"]}", "application/json"),
+        (b"\n".join(lines), "application/x-ndjson"),
+    ):
+        decoded = decode(body, content_type)
+        assert decoded.batch.values.tolist() == [120.5]
+        assert decoded.rejections.count == len(lines) - 1
+        error = decoded.rejections.listed[0]
+        assert error.index == 0
+        assert error.field
+        assert error.reason.encode()
+
+
+def nested(levels: int) -> str:
+    context = '{"a":' + "[" * (levels - 1) + "]" * (levels - 1) + "}"
+    return '{"service_name":"s","metric_name":"m","value":1,"wedding_context":' + context + "}"
+
+
+@pytest.mark.parametrize("levels", [33, 500, 900])
+@pytest.mark.parametrize("companion", ["", '{"service_name":"s","metric_name":"m","value":NaN}'])
+def test_a_context_nested_too_deeply_costs_its_own_sample_only(levels: int, companion: str) -> None:
+    lines = [nested(levels), nested(32), *filter(None, [companion])]
+    for body, content_type in (
+        ('{"samples":[' + ",".join(lines) + "]}", "application/json"),
+        ("\n".join(lines), "application/x-ndjson"),
+    ):
+        decoded = decode(body, content_type)
+        assert len(decoded.batch) == 1
+        error = decoded.rejections.listed[0]
+        assert (error.index, error.field) == (0, "wedding_context")
+        assert error.reason == "is nested deeper than 32 levels"
+
+
+def test_samples_of_a_series_without_a_time_stay_apart_in_their_order() -> None:
+    other = sample(metric_name="other")
+    decoded = decode_items(sample(), other, sample(value=2), sample(timestamp=NOW - 5), sample())
+    assert decoded.batch.timestamps_ms.tolist() == [NOW, NOW, NOW + 1, NOW - 5, NOW + 2]
+
+
+def test_times_of_arrival_stay_apart_across_requests_and_within_the_future() -> None:
+    times, directory, limits = ArrivalTimes(), SeriesDirectory(), IngestLimits()
+    grant = IngestGrant(ORGANIZATION)
+
+    def take(count: int, now_ms: int) -> Decoded:
+        reader = JsonReader(grant, directory, limits, now_ms, times)
+        for index in range(count):
+            reader.read(index, msgspec.Raw(sample().encode()))
+        return reader.finish()
+
+    assert take(3, NOW).batch.timestamps_ms.tolist() == [NOW, NOW + 1, NOW + 2]
+    assert take(2, NOW + 1).batch.timestamps_ms.tolist() == [NOW + 3, NOW + 4]
+    assert take(1, NOW + 9).batch.timestamps_ms.tolist() == [NOW + 9]
+    latest = limits.window(NOW).latest_ms
+    assert times.following(0, latest, latest) == latest
+    full = take(1, NOW)
+    assert len(full.batch) == 0
+    assert [error.field for error in full.rejections.listed] == ["timestamp"]
+    set_back = NOW - 3_600_000
+    assert take(1, set_back).batch.timestamps_ms.tolist() == [set_back]
+
+
+def test_old_times_of_arrival_are_forgotten() -> None:
+    times = ArrivalTimes()
+    times.begin(NOW)
+    for handle in range(10_000):
+        times.following(handle, NOW, NOW + 10)
+    times.begin(NOW + 1)
+    assert len(times) == 10_000
+    for handle in range(10_000, 20_000):
+        times.following(handle, NOW + 1, NOW + 10)
+    times.begin(NOW + 120_000)
+    assert len(times) == 0
