@@ -217,6 +217,38 @@ async def test_a_flush_that_hangs_fails_its_requests_and_the_next_one_works(
         assert (await post(client, 3)).status_code == 202
 
 
+@contextmanager
+def frozen(server: PostgresServer) -> Iterator[None]:
+    """The whole server stopped where it stands: its sockets are open and nobody answers."""
+    pid = server.embedded.pid
+    assert pid is not None
+    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    for process in family:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in family:
+            process.resume()
+
+
+async def test_a_frozen_database_is_away_within_the_time_for_a_flush(
+    own_server: PostgresServer, own_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wedsync_apm.ingest.writer.FLUSH_TIMEOUT_SECONDS", 2.0)
+    async with sending(own_database) as client:
+        await until_taken(client)
+        with frozen(own_server):
+            # The first finds the connection open, the second cannot connect (5 seconds).
+            for most_seconds in (3.0, 7.0):
+                started = time.monotonic()
+                answer = await post(client, 2)
+                assert time.monotonic() - started < most_seconds
+                assert answer.status_code == 503
+                assert int(answer.headers["retry-after"]) >= 1
+        await until_taken(client)
+
+
 FULL = """
 create function full_disk() returns trigger language plpgsql as $$
 begin

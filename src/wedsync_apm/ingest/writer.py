@@ -7,6 +7,8 @@ so what was acknowledged is on disk.
 """
 
 import asyncio
+import os
+import socket
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -16,6 +18,7 @@ from typing import Final
 from uuid import UUID
 
 import numpy as np
+import psycopg
 
 from wedsync_apm.clock import utcnow
 from wedsync_apm.db.pool import wrap_database_errors
@@ -41,7 +44,10 @@ MOST_PENDING_SAMPLES: Final = 2_000_000
 MOST_FLUSH_SAMPLES: Final = 200_000
 MOST_SERIES_AT_ONCE: Final = 5_000
 """Series resolved by one statement, which must stay well below the role's statement_timeout."""
-FLUSH_TIMEOUT_SECONDS: Final = 20.0
+FLUSH_TIMEOUT_SECONDS: Final = 12.0
+"""More than the role's statement_timeout: a server that lives has ended the statement by then."""
+CUT_GRACE_SECONDS: Final = 2.0
+"""After a cut connection the driver has failed by then, or is cancelled."""
 RESOLVE_AGAIN_SECONDS: Final = 900.0
 """A series' id is asked for again after this long: it, or its organization, may be gone."""
 ASK_AGAIN_SECONDS: Final = 10.0
@@ -181,7 +187,7 @@ class Writer:
         """Commits the jobs together and settles them, whatever happens."""
         try:
             with FLUSH_SECONDS.time():
-                async with asyncio.timeout(FLUSH_TIMEOUT_SECONDS):
+                async with self._time_limit():
                     with wrap_database_errors():
                         written = await self._store([job.batch for job in jobs])
         except BaseException as exc:
@@ -332,7 +338,7 @@ class Writer:
         refusals, self._refusals = self._refusals, {}
         self._refusals_due = time.monotonic() + REFUSALS_EVERY_SECONDS
         try:
-            async with asyncio.timeout(FLUSH_TIMEOUT_SECONDS):
+            async with self._time_limit():
                 with wrap_database_errors():
                     await store.count_refusals(await self._connection(), refusals)
         except Exception as exc:
@@ -356,11 +362,45 @@ class Writer:
             self._can_copy = await store.can_copy(self._cx)
         return self._cx
 
+    @asynccontextmanager
+    async def _time_limit(self) -> AsyncIterator[None]:
+        """Raises TimeoutError when the time for a flush is over.
+
+        The connection is cut before anything is cancelled: a cancelled driver first asks the server
+        to stop and waits for its answer, and a server that hangs has none.
+        """
+        loop = asyncio.get_running_loop()
+        is_over = False
+
+        def end() -> None:
+            nonlocal is_over
+            is_over = True
+            if self._cx is not None:
+                _cut(self._cx)
+
+        timer = loop.call_later(FLUSH_TIMEOUT_SECONDS, end)
+        try:
+            async with asyncio.timeout(FLUSH_TIMEOUT_SECONDS + CUT_GRACE_SECONDS):
+                yield
+        except DatabaseAway as exc:
+            if is_over:
+                raise TimeoutError from exc
+            raise
+        finally:
+            timer.cancel()
+
     async def _disconnect(self) -> None:
         cx, self._cx = self._cx, None
         if cx is not None:
+            _cut(cx)
             with suppress(Exception):
                 await cx.close()
+
+
+def _cut(cx: store.Connection) -> None:
+    """Ends the connection at the socket, so that whoever waits for the server waits no more."""
+    with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(cx.fileno())) as end:
+        end.shutdown(socket.SHUT_RDWR)
 
 
 @asynccontextmanager
