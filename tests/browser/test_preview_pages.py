@@ -66,7 +66,7 @@ async def test_twice_the_text_still_fits(browser: Browser, preview_url: str) -> 
     context = await phone(browser, 320)
     page = await context.new_page()
     wide: list[str] = []
-    for name in ("today-problem", "incident", "sign-in", "ack", "incidents", "rule"):
+    for name in PAGES:
         await page.goto(f"{preview_url}/p/{name}")
         await page.evaluate("document.documentElement.style.fontSize = '200%'")
         room = await page.evaluate("document.documentElement.scrollWidth")
