@@ -255,3 +255,18 @@ async def test_the_state_of_the_database_is_for_operators(api: Running) -> None:
     report = answer.json()
     assert len(report["lines"]) == sum(report["counts"].values()) >= 10
     assert all(line["statement"] for line in report["lines"])
+
+
+async def test_a_one_tap_link_is_nobodys_to_read_here(api: Running, database: Database) -> None:
+    delivery_id = add_delivery(database, api.world.here)
+    with psycopg.connect(database.engine, autocommit=True) as engine:
+        engine.execute(
+            "update apm_deliveries set body = %s where id = %s",
+            ("Slow.\nI'm on it: https://apm.example/ack/7KQ2-M9_XF\nBye.", delivery_id),
+        )
+    masked = "Slow.\nI'm on it: https://apm.example/ack/(masked)\nBye."
+    async with api.as_person("alice") as alice:
+        one = (await alice.get(f"/api/v1/deliveries/{delivery_id}")).json()
+        listed = (await alice.get("/api/v1/deliveries")).json()["items"]
+    assert one["body"] == masked
+    assert [row["body"] for row in listed] == [masked]

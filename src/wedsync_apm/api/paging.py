@@ -32,6 +32,7 @@ from wedsync_apm.notify.channels import sender_for
 from wedsync_apm.notify.channels.slack.config import new_target as new_slack_target
 from wedsync_apm.notify.channels.webhook.config import new_target as new_webhook_target
 from wedsync_apm.notify.members import store
+from wedsync_apm.notify.model import mask_links
 from wedsync_apm.notify.store import contact_secret_place
 from wedsync_apm.types import Channel, EscalationLevel, Severity
 
@@ -164,7 +165,8 @@ class ContactMethodChanges(msgspec.Struct, forbid_unknown_fields=True, kw_only=T
 
 
 class Delivery(msgspec.Struct, kw_only=True):
-    """One message to one receiver, as it was sent, and what became of it."""
+    """One message to one receiver, as it was sent, and what became of it. In the `body` the secret
+    part of a one-tap link reads `(masked)`: it is its receiver's alone."""
 
     id: UUID
     organization_id: UUID
@@ -345,17 +347,22 @@ async def list_deliveries(
             before=(place.at, place.id) if place else None,
             limit=limit + 1,
         )
-    return page_of(Delivery, rows, limit)
+    return page_of(Delivery, [_without_links(row) for row in rows], limit)
 
 
 @get("/api/v1/deliveries/{id:uuid}", tags=["deliveries"])
 async def read_delivery(request: ApiRequest, id: Id) -> Delivery:
-    """Read one message exactly as it was sent."""
+    """Read one message as it was sent, its one-tap link masked."""
     async with request.tenant() as cx:
         row = await store.find_delivery(cx, id)
     if row is None:
         raise NotFound("There is no such delivery.")
-    return shape(Delivery, row)
+    return shape(Delivery, _without_links(row))
+
+
+def _without_links(row: Values) -> Values:
+    body = row["body"]
+    return {**row, "body": body and mask_links(body, "(masked)")}
 
 
 HANDLERS: Final = (

@@ -11,6 +11,7 @@
 out may have arrived or not, so it becomes `unknown`, never `pending`.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -216,6 +217,14 @@ class Drop:
     state: State
     reason: str
     hold_seconds: float | None = None
+
+
+_ACKNOWLEDGE_TOKEN: Final = re.compile(r"(/ack/)[A-Za-z0-9_\-.~%]+")
+
+
+def mask_links(text: str, instead: str) -> str:
+    """A message's words with `instead` for the secret part of every one-tap link."""
+    return _ACKNOWLEDGE_TOKEN.sub(lambda found: found[1] + instead, text)
 
 
 def no_longer_needed(delivery: Delivery) -> Drop | None:

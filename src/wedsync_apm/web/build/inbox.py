@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from wedsync_apm.notify.model import mask_links
 from wedsync_apm.web import say
 from wedsync_apm.web.build import Row
 from wedsync_apm.web.views.inbox import Hop, Message
@@ -34,7 +35,6 @@ def recipient_name(row: Row) -> str:
     return str(recipient.get("name") or recipient.get("address") or words("inbox.somebody"))
 
 
-_TOKEN = re.compile(r"(/ack/)[A-Za-z0-9_\-.~%]+")
 _SETTING = re.compile(r"\s*\(WEDSYNC_APM_[A-Z_]+\)")
 
 
@@ -44,7 +44,7 @@ def shown_body(row: Row, *, is_own: bool) -> str:
     body = str(row.get("body") or "").strip()
     if is_own or str(row["state"]) == "inbox":
         return body
-    return _TOKEN.sub(rf"\1{words('inbox.masked')}", body)
+    return mask_links(body, words("inbox.masked"))
 
 
 def reason_words(row: Row, *, is_engineer: bool) -> str:
