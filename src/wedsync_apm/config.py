@@ -282,6 +282,14 @@ class Settings:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
 
+    @property
+    def local_url(self) -> str:
+        """How this machine reaches the pages."""
+        if self.host in {"0.0.0.0", "", "*"}:  # noqa: S104 - compared, not listened on
+            return f"http://127.0.0.1:{self.port}"
+        host = "::1" if self.host == "::" else self.host
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
 
 SETTINGS: Final = tuple(
     Setting(

@@ -170,16 +170,13 @@ class _Run:
     def child(self, role: str, arguments: Sequence[str], login: str) -> Child:
         """One of our processes, which enters the database with its own login only."""
         settings = self.settings
-        own = f"{settings.host}:{settings.port}"
-        allowed = (*settings.egress_allow, urlsplit(self.url).netloc, own)
         environment = {
             "DATABASE_URL": role_conninfo(settings, login),
             "DIRECT_URL": role_conninfo(settings, login, direct=True),
             "DATA_DIR": str(settings.data_dir),
             "HOST": settings.host,
             "PORT": str(settings.port),
-            # The operator lets us call our own address, for the checks of our own endpoints.
-            "EGRESS_ALLOW": ",".join(dict.fromkeys(allowed)),
+            "EGRESS_ALLOW": ",".join(settings.egress_allow),
         }
         log_path = None if self.options.show_logs else settings.data_dir / f"{role}.log"
         return Child(
@@ -260,12 +257,7 @@ def is_loopback(host: str) -> bool:
 
 def local_url(settings: Settings) -> str:
     """The pages as this machine reaches them."""
-    host = settings.host
-    if host in {"0.0.0.0", "", "*"}:  # noqa: S104 - compared, not listened on
-        host = "127.0.0.1"
-    elif host == "::":
-        host = "::1"
-    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+    return settings.local_url
 
 
 def free_port(host: str) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import pytest
@@ -59,6 +60,27 @@ async def probe(world: EngineWorld, at: datetime | None = None, allow: str = "12
             await Probe(client).run_once(cx, at or datetime.now(UTC))
     finally:
         await client.aclose()
+
+
+async def test_only_the_platforms_own_checks_reach_our_own_address(
+    world: EngineWorld, day: WorstDay
+) -> None:
+    home, vendor = await world.organization(), await world.organization()
+    await world.run("insert into apm_private.platform (organization_id) values (%(id)s)", id=home)
+    own = await a_check(world, home, endpoint_url=day.url("/ok"))
+    theirs = await a_check(world, vendor, endpoint_url=day.url("/ok"))
+    policy = EgressPolicy.parse([])
+    client = EgressClient(policy)
+    own_client = EgressClient(policy.allowing(urlsplit(day.url("/ok")).netloc))
+    try:
+        async with world.engine.connection() as cx:
+            await Probe(client, own_client=own_client).run_once(cx, datetime.now(UTC))
+    finally:
+        await client.aclose()
+        await own_client.aclose()
+    assert (await find(world, own))["status"] == "healthy"
+    assert (await find(world, theirs))["status"] != "healthy"
+    assert len(day.requests) == 1
 
 
 async def find(world: EngineWorld, check_id: UUID) -> dict[str, object]:

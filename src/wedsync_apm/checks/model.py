@@ -41,6 +41,8 @@ class DueCheck:
     expected_status_codes: tuple[int, ...]
     response_time_threshold_ms: float
     is_wedding: bool
+    is_platform: bool
+    """Whether it is one of the platform's own checks of itself."""
 
     def limit_ms(self, factor: float) -> float:
         """How slow it may be now: closer while a wedding is under way."""

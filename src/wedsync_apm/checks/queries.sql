@@ -17,7 +17,8 @@ from due
 where c.organization_id = due.organization_id and c.id = due.id
 returning c.id, c.organization_id, c.service_name, c.endpoint_url, c.source_metric, c.check_interval,
     c.timeout_seconds, c.expected_status_codes, c.response_time_threshold_ms,
-    exists (select from public.wedding_window_at(c.organization_id, %(at)s::timestamptz)) as is_wedding
+    exists (select from public.wedding_window_at(c.organization_id, %(at)s::timestamptz)) as is_wedding,
+    exists (select from apm_private.platform as f where f.organization_id = c.organization_id) as is_platform
 
 -- read_source_metric [apm_engine] --
 -- What a metric says of the newest moment: the mean of its last check interval, else its newest sample, if any is fresh.

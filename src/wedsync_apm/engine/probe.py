@@ -36,6 +36,8 @@ class Probe:
 
     client: EgressClient
     factor: float = WEDDING_FACTOR
+    own_client: EgressClient | None = None
+    """May also call our own address: for the platform's checks of itself, and for no tenant's."""
 
     async def run_once(self, cx: Connection, at: datetime) -> str:
         """One run; `cx` is idle and stays so during the calls."""
@@ -72,8 +74,9 @@ class Probe:
     async def _call(self, check: DueCheck, url: str) -> Finding:
         # Where a redirect is the expected answer it is not followed.
         redirects = 0 if any(300 <= code < 400 for code in check.expected_status_codes) else 3
+        client = (self.own_client or self.client) if check.is_platform else self.client
         try:
-            answer = await self.client.request(
+            answer = await client.request(
                 "GET",
                 url,
                 timeout_seconds=check.timeout_seconds,

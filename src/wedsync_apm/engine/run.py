@@ -4,6 +4,7 @@ import asyncio
 import signal
 from contextlib import AsyncExitStack
 from typing import Final
+from urllib.parse import urlsplit
 
 from wedsync_apm.config import Settings
 from wedsync_apm.db.logins import role_conninfo
@@ -45,9 +46,12 @@ async def run_engine(settings: Settings, stop: asyncio.Event | None = None) -> N
             role_conninfo(settings, "apm_engine"), name="engine", min_size=2, max_size=POOL_SIZE
         )
         stack.push_async_callback(pool.close)
-        client = EgressClient(EgressPolicy.parse(settings.egress_allow))
+        policy = EgressPolicy.parse(settings.egress_allow)
+        client = EgressClient(policy)
         stack.push_async_callback(client.aclose)
-        cycles = list_cycles(settings, client)
+        own_client = EgressClient(policy.allowing(urlsplit(settings.local_url).netloc))
+        stack.push_async_callback(own_client.aclose)
+        cycles = list_cycles(settings, client, own_client)
         deliver = await stack.enter_async_context(
             open_deliver(pool, settings, load_keyring(settings))
         )
@@ -57,7 +61,7 @@ async def run_engine(settings: Settings, stop: asyncio.Event | None = None) -> N
         log.info("The engine stops", extra={"action": "stop_engine"})
 
 
-def list_cycles(settings: Settings, client: EgressClient) -> list[Cycle]:
+def list_cycles(settings: Settings, client: EgressClient, own_client: EgressClient) -> list[Cycle]:
     """Every job but the sending, with its rhythm."""
     factor = settings.wedding_factor
     rhythms = {"1m": 10.0, "5m": 15.0, "1h": 300.0, "1d": 3600.0}
@@ -73,7 +77,7 @@ def list_cycles(settings: Settings, client: EgressClient) -> list[Cycle]:
             Cycle(
                 f"probe {number}",
                 1.0,
-                Probe(client, factor).run_once,
+                Probe(client, factor, own_client).run_once,
                 timeout=PROBE_TIMEOUT_SECONDS,
                 is_exclusive=False,
             )

@@ -29,6 +29,7 @@ def a_check(*, is_wedding: bool = False) -> DueCheck:
         expected_status_codes=(200, 401),
         response_time_threshold_ms=1000,
         is_wedding=is_wedding,
+        is_platform=False,
     )
 
 
