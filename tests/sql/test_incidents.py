@@ -188,6 +188,29 @@ def test_the_timeline_only_grows(own: tuple[House, Database]) -> None:
                     cx.execute(add, (*mine, kind, actor, name))
 
 
+@pytest.mark.parametrize("role", ["dba", "auditor"])
+def test_of_the_operators_only_the_one_on_call_acts(own: tuple[House, Database], role: str) -> None:
+    house, database = own
+    settle_two_organizations(house.superuser_of(database))
+    note = "insert into apm_incident_events (organization_id, incident_id, kind, actor_id, actor) values (%s, %s, 'note', %s, %s)"
+    mine = (ORGANIZATION_A, an_id("incident of A"), OPERATOR.id, OPERATOR.name)
+    rename = "update apm_incidents set title = 'Slow' where id = %s"
+    incident = (an_id("incident of A"),)
+    with connect(house.superuser_of(database)) as cx:
+        with acting_as(cx, OPERATOR):
+            assert cx.execute(rename, incident).rowcount == 1
+            cx.execute(note, mine)
+        cx.execute("update apm_operators set role = %s where user_id = %s", (role, OPERATOR.id))
+        with acting_as(cx, OPERATOR):
+            assert one(cx, "select count(*) as n from apm_incidents where id = %s", *incident)["n"]
+            assert cx.execute(rename, incident).rowcount == 0
+            with pytest.raises(psycopg.errors.InsufficientPrivilege), cx.transaction():
+                cx.execute(note, mine)
+            with pytest.raises(psycopg.Error) as refused, cx.transaction():
+                cx.execute("select apm_escalate_incident(%s)", incident)
+            assert refused.value.sqlstate == "AP403"
+
+
 def test_people_cannot_write_the_times_or_the_generation(cx: Connection) -> None:
     for column in (
         "acknowledged_at",

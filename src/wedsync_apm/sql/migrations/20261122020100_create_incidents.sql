@@ -235,11 +235,11 @@ with check (organization_id = any ((select public.apm_organization_ids_as('MEMBE
 create policy apm_incidents_authenticated_update on public.apm_incidents for update to authenticated
 using (
     organization_id = any ((select public.apm_organization_ids_as('MEMBER'))::uuid[])
-    or (select public.apm_operator_role()) in ('oncall', 'dba')
+    or (select public.apm_operator_role()) = 'oncall'
 )
 with check (
     organization_id = any ((select public.apm_organization_ids_as('MEMBER'))::uuid[])
-    or (select public.apm_operator_role()) in ('oncall', 'dba')
+    or (select public.apm_operator_role()) = 'oncall'
 );
 
 grant insert (organization_id, incident_id, kind, actor_id, actor, message) on public.apm_incident_events to authenticated;
@@ -253,7 +253,7 @@ create policy apm_incident_events_authenticated_insert on public.apm_incident_ev
 with check (
     (
         organization_id = any ((select public.apm_organization_ids_as('MEMBER'))::uuid[])
-        or (select public.apm_operator_role()) in ('oncall', 'dba')
+        or (select public.apm_operator_role()) = 'oncall'
     )
     and kind in ('note', 'seen', 'update')
     and actor_id = (select (nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')::uuid)

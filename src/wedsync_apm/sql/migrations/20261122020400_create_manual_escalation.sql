@@ -15,7 +15,7 @@ begin
     if incident.id is null or (standing is null and public.apm_operator_role() is null) then
         raise exception 'there is no incident %', apm_escalate_incident.incident_id using errcode = 'AP404';
     end if;
-    if standing = 'VIEWER' or (standing is null and public.apm_operator_role() = 'auditor') then
+    if standing = 'VIEWER' or (standing is null and public.apm_operator_role() <> 'oncall') then
         raise exception 'a viewer cannot escalate an incident' using errcode = 'AP403';
     end if;
     update public.apm_escalation_runs as r set next_at = least(r.next_at, apm_escalate_incident.at)
