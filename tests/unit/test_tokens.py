@@ -3,7 +3,9 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -12,8 +14,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from wedsync_apm.config import Settings
 from wedsync_apm.errors import Unauthorized
-from wedsync_apm.organizations.tokens import KeySet, Tokens, read_key_set
+from wedsync_apm.organizations.tokens import KeySet, Tokens, load_tokens, read_key_set
 
 SECRET = "a secret that is long enough for HS256, and then some"
 NOW = datetime(2026, 6, 6, 12, tzinfo=UTC)
@@ -68,6 +71,20 @@ async def test_a_token_of_ours_comes_back_as_it_was_issued() -> None:
     token = TOKENS.issue(WHO, name="Priya", email="priya@example.org", generation=3, at=NOW)
     identity = await TOKENS.verify(token, at=NOW)
     assert (identity.subject, identity.name, identity.generation) == (WHO, "Priya", 3)
+
+
+async def test_our_own_secret_signs_for_us_alone() -> None:
+    ours = replace(TOKENS, is_secret_ours=True)
+    token = ours.issue(WHO, name="Priya", email="priya@example.org", generation=3, at=NOW)
+    assert (await ours.verify(token, at=NOW)).generation == 3
+    for issuer in (..., None, "", "https://x.supabase.co/auth/v1", ["wedsync-apm"]):
+        with pytest.raises(Unauthorized):
+            await ours.verify(signed(claims(iss=issuer, generation=3)), at=NOW)
+
+
+def test_a_secret_is_ours_where_none_is_given(tmp_path: Path) -> None:
+    assert load_tokens(Settings(data_dir=tmp_path)).is_secret_ours
+    assert not load_tokens(Settings(data_dir=tmp_path, jwt_secret=SECRET)).is_secret_ours
 
 
 FORGED: dict[str, str] = {

@@ -144,6 +144,8 @@ class Tokens:
     """For HS256."""
     keys: KeySet | None = None
     """For ES256 and RS256."""
+    is_secret_ours: bool = False
+    """Whether nobody else signs with the secret, so that whatever it signed must name us."""
 
     @property
     def can_issue(self) -> bool:
@@ -202,6 +204,9 @@ class Tokens:
             raise Unauthorized("The token's signature is not valid.") from exc
         if not isinstance(claims, dict):
             raise Unauthorized("The token holds no claims.")
+        if self.is_secret_ours and algorithm == "HS256" and claims.get("iss") != ISSUER:
+            # Else the generation, by which people are signed out, would not be looked at.
+            raise Unauthorized("The token was not issued here.")
         return read_claims(claims, self.audience, at or utcnow())
 
     async def _key_for(self, algorithm: str, kid: str | None) -> str | PublicKey:
@@ -310,7 +315,8 @@ def load_tokens(settings: Settings, fetch: Fetch | None = None) -> Tokens:
         keys = KeySet(fetch)
     elif set(algorithms) - {"HS256"}:
         raise ConfigurationError("ES256 and RS256 need WEDSYNC_APM_JWKS_URL: where the keys are")
-    return Tokens(settings.jwt_audience, algorithms, secret, keys)
+    is_ours = secret is not None and settings.jwt_secret is None
+    return Tokens(settings.jwt_audience, algorithms, secret, keys, is_secret_ours=is_ours)
 
 
 def _make_secret() -> str:
