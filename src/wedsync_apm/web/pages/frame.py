@@ -78,9 +78,19 @@ class Visit:
     subject: UUID
     membership: Membership
     memberships: tuple[Membership, ...]
-    is_operator: bool
+    operator_role: str | None
     live_incidents: int
     is_wedding: bool
+
+    @property
+    def is_operator(self) -> bool:
+        """Whether the person works for the platform."""
+        return self.operator_role is not None
+
+    def may_act_on(self, organization_id: UUID) -> bool:
+        """Whether the database would let the person change that business's incidents."""
+        is_member = organization_id == self.organization_id and self.role is not Role.VIEWER
+        return is_member or self.operator_role == "oncall"
 
     @property
     def organization_id(self) -> UUID:
@@ -164,7 +174,7 @@ async def visit(request: PageRequest, *, wanted: UUID | None = None) -> AsyncIte
             subject=identity.subject,
             membership=membership,
             memberships=memberships,
-            is_operator=frame.operator_role is not None,
+            operator_role=frame.operator_role,
             live_incidents=frame.live_incidents,
             is_wedding=frame.is_wedding,
         )

@@ -103,9 +103,10 @@ async def read_incident(here: Visit, incident_id: UUID) -> IncidentView:
     own_contacts = await read_contact_names(here.cx, incident.organization_id, here.subject)
     was_paged = any(row["contact_method_id"] in own_contacts.mine for row in deliveries)
     has_seen = any(e.kind == "seen" and e.actor_id == here.subject for e in events)
+    may_act = here.may_act_on(incident.organization_id)
     primary, actions = build_actions(
         incident,
-        may_act=here.role is not Role.VIEWER or here.is_operator,
+        may_act=may_act,
         is_engineer=is_engineer and here.is_engineer,
         was_paged=was_paged,
         has_seen=has_seen,
@@ -135,7 +136,7 @@ async def read_incident(here: Visit, incident_id: UUID) -> IncidentView:
         path=path,
         primary=primary,
         actions=actions,
-        note=note if here.role is not Role.VIEWER or here.is_operator else None,
+        note=note if may_act else None,
         seen=has_seen,
         steps=incident.vendor_text.what_to_do,
         works=works_beside(watched, scene.pattern),
