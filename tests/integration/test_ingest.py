@@ -27,6 +27,7 @@ from tests.support.postgres import Database
 from tests.support.remote_write import HEADERS, STALE, label, packed, series
 from wedsync_apm.ingest import store
 from wedsync_apm.ingest.limits import IngestLimits
+from wedsync_apm.ingest.writer import NOT_FINITE
 
 KEYS = {"a": ORGANIZATION_A, "b": ORGANIZATION_B, "platform": None}
 
@@ -201,7 +202,7 @@ async def test_other_paths_and_methods_go_on_to_the_application(client: httpx.As
 async def test_remote_write_comes_back_as_it_went_in(
     client: httpx.AsyncClient, engine: Connection
 ) -> None:
-    at = now_ms()
+    at, counted = now_ms(), NOT_FINITE.value()
     answer = await write(
         client,
         series({"__name__": "up", "job": "shop", "instance": "a:1"}, (1, at - 15_000), (0, at)),
@@ -215,6 +216,7 @@ async def test_remote_write_comes_back_as_it_went_in(
     assert (requests["service_name"], requests["metric_type"]) == ("site", "counter")
     assert requests["metric_value"] == math.inf
     assert math.isnan(more["metric_value"])
+    assert NOT_FINITE.value() == counted + 2
     assert first["tags"] == {"instance": "a:1", "job": "shop"}
     assert [first["metric_value"], second["metric_value"]] == [1, 0]
     assert {row["apm_source"] for row in (requests, first)} == {"prometheus"}

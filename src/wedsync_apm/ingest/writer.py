@@ -56,6 +56,10 @@ REFUSALS_EVERY_SECONDS: Final = 1.0
 MOST_REFUSALS: Final = 10_000
 
 STORED = Counter("wedsync_apm_ingest_samples_stored_total", "Samples committed")
+NOT_FINITE = Counter(
+    "wedsync_apm_ingest_samples_not_finite_total",
+    "NaN and infinities committed: shown, but left out of rollups",
+)
 FLUSHES = Counter("wedsync_apm_ingest_flushes_total", "Transactions of the writer", ("outcome",))
 FLUSH_SECONDS = Histogram("wedsync_apm_ingest_flush_seconds", "From gathering to commit")
 PENDING = Gauge("wedsync_apm_ingest_pending_samples", "Samples that wait for a commit")
@@ -202,6 +206,7 @@ class Writer:
         self._release(jobs)
         for job, result in zip(jobs, written, strict=True):
             STORED.inc(result.stored)
+            NOT_FINITE.inc(int(len(job.batch) - np.isfinite(job.batch.values).sum()))
             if not job.done.done():
                 job.done.set_result(result)
 
