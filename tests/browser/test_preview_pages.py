@@ -3,7 +3,7 @@
 import gzip
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page
+from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from tests.browser.preview import PAGES, Make
 from wedsync_apm.web.views.shell import Theme
@@ -160,10 +160,7 @@ async def test_every_chart_is_drawn_and_only_those_in_sight_are_renewed(
     page.on("request", lambda request: asked.append(request.url))
     await page.goto(f"{preview_url}/p/charts")
     figures = await page.locator("figure").count()
-    await page.wait_for_function(
-        "document.querySelectorAll('figure canvas').length"
-        " === document.querySelectorAll('figure').length"
-    )
+    await expect(page.locator("figure:has(canvas)")).to_have_count(figures)
     below = await page.locator("figure").evaluate_all(
         "(all) => all.filter((el) => el.getBoundingClientRect().top > innerHeight + 200)"
         ".map((el) => el.dataset.figure)"
@@ -249,10 +246,9 @@ async def test_chart_answers_to_keys_and_says_its_value(browser: Browser, previe
     await plot.focus()
     await page.keyboard.press("End")
     read = page.locator(".read").first
-    await page.wait_for_function("document.querySelector('.read').textContent !== ''")
-    assert "9.1 s" in await read.inner_text()
+    await expect(read).to_contain_text("9.1 s")
     await page.keyboard.press("Home")
-    await page.wait_for_function("!document.querySelector('.read').textContent.includes('9.1 s')")
+    await expect(read).not_to_contain_text("9.1 s")
     assert await page.locator(".legend button").count() == 5
     await page.locator(".legend button").first.click()
     assert await page.locator(".legend button[aria-pressed=false]").count() == 4
