@@ -19,7 +19,8 @@ from litestar import Request, Response
 
 from wedsync_apm import __version__
 from wedsync_apm.api.application import Measured, make_application
-from wedsync_apm.api.ingest import App, IngestApp
+from wedsync_apm.api.ingest.front import IngestApp
+from wedsync_apm.api.ingest.receive import App
 from wedsync_apm.api.live import Hub
 from wedsync_apm.api.problems import answer_problem
 from wedsync_apm.api.samples_in import grant_by

@@ -7,7 +7,8 @@ from uuid import UUID
 
 import httpx
 
-from wedsync_apm.api.ingest import IngestApp, Message, Receive, Scope, Send
+from wedsync_apm.api.ingest.front import IngestApp
+from wedsync_apm.api.ingest.receive import Message, Receive, Scope, Send
 from wedsync_apm.errors import Unauthorized
 from wedsync_apm.ingest.intake import Intake
 from wedsync_apm.ingest.limits import IngestLimits
@@ -27,9 +28,8 @@ async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
 def ingest_app(intake: Intake, keys: Mapping[str, UUID | None]) -> IngestApp:
     """The endpoints for bearer tokens that stand for an organization, or None for the platform."""
 
-    async def authenticate(scope: Scope) -> IngestGrant:
-        header = dict(scope["headers"]).get(b"authorization", b"").decode()
-        key = header.removeprefix("Bearer ")
+    async def authenticate(headers: Mapping[str, str]) -> IngestGrant:
+        key = headers.get("authorization", "").removeprefix("Bearer ")
         if key not in keys:
             raise Unauthorized
         return IngestGrant(keys[key])

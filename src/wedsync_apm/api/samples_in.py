@@ -1,9 +1,8 @@
 """Who may send samples, for the endpoints in front of the framework."""
 
-from collections.abc import MutableMapping
-from typing import Any
+from collections.abc import Mapping
 
-from wedsync_apm.api.ingest import Authenticate
+from wedsync_apm.api.ingest.receive import Authenticate
 from wedsync_apm.errors import Forbidden
 from wedsync_apm.ingest.model import IngestGrant
 from wedsync_apm.organizations.identity import Authenticator
@@ -14,10 +13,7 @@ def grant_by(authenticator: Authenticator) -> Authenticate:
     """Lets API keys send that are for ingest or for everything. Raises Unauthorized and
     Forbidden."""
 
-    async def grant(scope: MutableMapping[str, Any]) -> IngestGrant:
-        headers = {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
-        }
+    async def grant(headers: Mapping[str, str]) -> IngestGrant:
         identity = await authenticator.identity_from_headers(headers)
         if identity.kind != "key":
             raise Forbidden("Send samples with an API key of the scope ingest.")

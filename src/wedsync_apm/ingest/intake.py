@@ -1,24 +1,18 @@
 """From an unpacked body to a receipt: decode, look at the budget, store, count what was refused."""
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from wedsync_apm.clock import utcnow
 from wedsync_apm.errors import FieldError, RateLimited
-from wedsync_apm.ingest import json_samples, model, remote_write
+from wedsync_apm.ingest import model
 from wedsync_apm.ingest.limits import IngestLimits, SampleBudget
-from wedsync_apm.ingest.model import Decoded, IngestGrant, Rejections
+from wedsync_apm.ingest.model import Arrival, Decode, Decoded, IngestGrant, Rejections
 from wedsync_apm.ingest.writer import Written
 from wedsync_apm.metrics.model import Ints, Mask, SampleBatch, SeriesDirectory
-
-READ_AT_ONCE: Final = 2_000
-"""JSON samples (about 7 us each) between which other requests get their turn."""
-LARGE_BODY_BYTES: Final = 256 * 1024
-"""Bodies from here on are split in a thread."""
 
 
 class SampleWriter(Protocol):
@@ -55,33 +49,16 @@ class Intake:
         self._writer, self._now_ms = writer, now_ms
         self._budget = SampleBudget(self.limits.samples_per_second, self.limits.burst)
         self._directory = SeriesDirectory()
-        self._arrival_times = json_samples.ArrivalTimes()
-        self._remote_write = remote_write.RemoteWriteDecoder(self._directory, self.limits)
 
-    async def take_json(self, body: bytes, content_type: str, grant: IngestGrant) -> Receipt:
-        """JSON or NDJSON, unpacked. Raises what `split_body` and `Writer.write` raise, TooLarge
-        for too many samples, and RateLimited."""
-        if len(body) < LARGE_BODY_BYTES:
-            items = json_samples.split_body(body, content_type)
-        else:
-            items = await asyncio.to_thread(json_samples.split_body, body, content_type)
-        self.limits.check_samples(len(items))
-        self._renew_directory()
-        reader = json_samples.JsonReader(
-            grant, self._directory, self.limits, self._now_ms(), self._arrival_times
-        )
-        for index, item in enumerate(items):
-            if index and index % READ_AT_ONCE == 0:
-                await asyncio.sleep(0)
-            reader.read(index, item)
-        return await self._store(reader.finish(), grant)
+    async def take(self, decode: Decode, body: bytes, grant: IngestGrant) -> Receipt:
+        """An unpacked body by the decoder of its protocol.
 
-    async def take_remote_write(self, body: bytes, grant: IngestGrant) -> Receipt:
-        """A WriteRequest of remote write 1.0, unpacked. Raises MalformedBody, TooLarge,
-        RateLimited, and what `Writer.write` raises."""
-        self._renew_directory()
-        decoded = await self._remote_write.decode(body, grant, self._now_ms())
-        return await self._store(decoded, grant)
+        Raises what the decoder and `Writer.write` raise, and RateLimited.
+        """
+        if self._directory.is_full:
+            self._directory = SeriesDirectory()
+        arrival = Arrival(grant, self._directory, self.limits, self._now_ms())
+        return await self._store(await decode(body, arrival), grant)
 
     async def _store(self, decoded: Decoded, grant: IngestGrant) -> Receipt:
         rejections = decoded.rejections
@@ -161,12 +138,6 @@ class Intake:
                 FieldError(fields[reason], text, index),
                 batch.directory.keys[handle].organization_id,
             )
-
-    def _renew_directory(self) -> None:
-        if self._directory.is_full:
-            self._directory = SeriesDirectory()
-            self._arrival_times = json_samples.ArrivalTimes()
-            self._remote_write = remote_write.RemoteWriteDecoder(self._directory, self.limits)
 
 
 def _select(batch: SampleBatch, chosen: Mask) -> SampleBatch:

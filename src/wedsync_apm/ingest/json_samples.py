@@ -10,29 +10,21 @@ one, the time is that of arrival, or the next millisecond that no such sample of
 Times are kept in whole milliseconds.
 """
 
+import asyncio
 import json
 import math
 import re
-from array import array
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Final, Literal, get_args
-from uuid import UUID
 
 import msgspec
-import numpy as np
 
 from wedsync_apm.errors import FieldError, MalformedBody, NotValid, UnsupportedMedia
 from wedsync_apm.ingest import model
-from wedsync_apm.ingest.limits import IngestLimits
-from wedsync_apm.ingest.model import Decoded, IngestGrant, Rejections
-from wedsync_apm.metrics.model import (
-    CALENDAR,
-    SampleBatch,
-    SeriesDirectory,
-    SeriesKey,
-    infer_metric_type,
-)
+from wedsync_apm.ingest.columns import Refused, SampleColumns, read_tenant
+from wedsync_apm.ingest.model import Arrival, Decode, Decoded
+from wedsync_apm.metrics.model import CALENDAR
 
 JSON_TYPES: Final = ("application/json", "text/json", "")
 NDJSON_TYPES: Final = ("application/x-ndjson", "application/ndjson", "application/jsonl")
@@ -43,6 +35,11 @@ FIRST_MILLISECONDS: Final = 100_000_000_000
 MOST_CONTEXT_LEVELS: Final = 32
 FORGET_MS: Final = 60_000
 """A series' time of arrival is remembered at least this long, far longer than a request is read."""
+
+READ_AT_ONCE: Final = 2_000
+"""Samples (about 7 us each) between which other requests get their turn."""
+LARGE_BODY_BYTES: Final = 256 * 1024
+"""Bodies from here on are split in a thread."""
 
 MetricType = Literal["gauge", "counter", "histogram", "summary", "timer"]
 
@@ -84,6 +81,25 @@ _LABELS: Final = {
     "metric_type": get_args(MetricType),
     "criticality_level": get_args(Criticality),
 }
+
+
+def decoder(content_type: str) -> Decode:
+    """The decoder for a content type, which need not be one that we know: decoding tells."""
+
+    async def decode(body: bytes, arrival: Arrival) -> Decoded:
+        if len(body) < LARGE_BODY_BYTES:
+            items = split_body(body, content_type)
+        else:
+            items = await asyncio.to_thread(split_body, body, content_type)
+        arrival.limits.check_samples(len(items))
+        reader = JsonReader(arrival)
+        for index, item in enumerate(items):
+            if index and index % READ_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            reader.read(index, item)
+        return reader.finish()
+
+    return decode
 
 
 def split_body(body: bytes, content_type: str) -> Sequence[object]:
@@ -167,104 +183,53 @@ class ArrivalTimes:
 
 
 class JsonReader:
-    """Reads the samples of one request into the columns of a batch."""
+    """Reads the samples of one request into columns."""
 
-    def __init__(
-        self,
-        grant: IngestGrant,
-        directory: SeriesDirectory,
-        limits: IngestLimits,
-        now_ms: int,
-        arrival_times: ArrivalTimes | None = None,
-    ) -> None:
-        self._arrival_times = ArrivalTimes() if arrival_times is None else arrival_times
-        self._arrival_times.begin(now_ms)
-        self._grant, self._directory, self._limits = grant, directory, limits
-        self._now_ms, self._window = now_ms, limits.window(now_ms)
-        self._series = array("q")
-        self._timestamps = array("q")
-        self._values = array("d")
-        self._context_index = array("q")
-        self._positions = array("q")
-        self._contexts: dict[str, int] = {}
-        self._rejections = Rejections(limits.listed_errors)
+    def __init__(self, arrival: Arrival) -> None:
+        self._arrival, self._columns = arrival, SampleColumns(arrival, SOURCE)
+        self._latest_ms = arrival.limits.window(arrival.now_ms).latest_ms
+        self._arrival_times = arrival.directory.companion(ArrivalTimes, ArrivalTimes)
+        self._arrival_times.begin(arrival.now_ms)
 
     def read(self, index: int, item: object) -> None:
         """Takes the sample, or notes why not; `index` is its place in the request."""
-        organization_id = self._grant.organization_id
+        organization_id = None
         try:
             sample = _sample(item)
-            organization_id, tags = self._tenant(sample)
-            key = self._key(sample, organization_id, tags)
+            tags = sample.tags
+            if self._arrival.grant.is_platform:
+                field = f"tags.{model.ORGANIZATION_LABEL}"
+                organization_id = read_tenant(field, tags.get(model.ORGANIZATION_LABEL))
             given = sample.timestamp
             timestamp = None if given is None else self._timestamp(given)
             context = self._context(sample.wedding_context)
             if not math.isfinite(sample.value):
-                raise _Refused(
+                raise Refused(
                     model.NOT_FINITE, "value", "is not finite: JSON knows no NaN and no infinity"
                 )
-            handle = self._directory.handle(key)
+            handle = self._columns.series(
+                sample.metric_name,
+                tags,
+                service_name=sample.service_name,
+                metric_type=sample.metric_type,
+                unit=sample.unit,
+            )
             if timestamp is None:
                 timestamp = self._arrival_time(handle)
-        except _Refused as refused:
-            error = FieldError(refused.field, refused.reason, index)
-            self._rejections.add(refused.code, error, organization_id)
+        except Refused as refused:
+            self._columns.refuse(refused, position=index, organization_id=organization_id)
             return
-        self._series.append(handle)
-        self._timestamps.append(timestamp)
-        self._values.append(sample.value)
-        self._context_index.append(context)
-        self._positions.append(index)
+        self._columns.add(handle, timestamp, sample.value, position=index, context=context)
 
     def finish(self) -> Decoded:
         """The samples that were good, and what was wrong with the others."""
-        batch = SampleBatch(
-            directory=self._directory,
-            series=np.frombuffer(self._series, np.int64),
-            timestamps_ms=np.frombuffer(self._timestamps, np.int64),
-            values=np.frombuffer(self._values, np.float64),
-            source=SOURCE,
-            contexts=tuple(self._contexts),
-            context_index=np.frombuffer(self._context_index, np.int64) if self._contexts else None,
-        )
-        return Decoded(batch, self._rejections, np.frombuffer(self._positions, np.int64))
-
-    def _tenant(self, sample: _Sample) -> tuple[UUID, dict[str, str]]:
-        if self._grant.organization_id is not None:
-            return self._grant.organization_id, sample.tags
-        tags = dict(sample.tags)
-        field = f"tags.{model.ORGANIZATION_LABEL}"
-        named = tags.pop(model.ORGANIZATION_LABEL, None)
-        if named is None:
-            raise _Refused(model.INVALID, field, "a platform key needs it on every sample")
-        try:
-            return UUID(named), tags
-        except ValueError:
-            raise _Refused(model.INVALID, field, "is not a UUID") from None
-
-    def _key(self, sample: _Sample, organization_id: UUID, tags: dict[str, str]) -> SeriesKey:
-        problem = self._limits.problem_with_series(
-            sample.service_name, sample.metric_name, tags.items()
-        )
-        if problem is None and (sample.unit or "") != "":
-            problem = self._limits.problem_with_name("unit", sample.unit or "")
-        if problem is not None:
-            raise _Refused(model.INVALID, problem.field, problem.reason)
-        return SeriesKey(
-            organization_id,
-            sample.service_name,
-            sample.metric_name,
-            tuple(sorted(tags.items())),
-            sample.metric_type or infer_metric_type(sample.metric_name),
-            sample.unit or None,
-        )
+        return self._columns.finish()
 
     def _arrival_time(self, handle: int) -> int:
-        latest_ms = self._window.latest_ms
-        timestamp = self._arrival_times.following(handle, self._now_ms, latest_ms)
+        timestamp = self._arrival_times.following(handle, self._arrival.now_ms, self._latest_ms)
         if timestamp is None:
             reason = "is missing, and the series has used up the milliseconds that are taken ahead"
-            raise _Refused(model.TOO_NEW, "timestamp", reason)
+            raise Refused(model.TOO_NEW, "timestamp", reason)
         return timestamp
 
     def _timestamp(self, given: float | str) -> int:
@@ -273,21 +238,16 @@ class JsonReader:
                 moment = msgspec.convert(given, _Moment)
             except (msgspec.ValidationError, UnicodeError):
                 reason = "is not RFC 3339 with an offset, such as 2026-06-20T14:00:00Z"
-                raise _Refused(model.INVALID, "timestamp", reason) from None
+                raise Refused(model.INVALID, "timestamp", reason) from None
             # Not timestamp() * 1000: a float has not the digits to give every millisecond back.
             timestamp = (moment - _EPOCH) // timedelta(milliseconds=1)
         elif not -math.inf < given < math.inf:
-            raise _Refused(model.INVALID, "timestamp", "is not a finite number")
+            raise Refused(model.INVALID, "timestamp", "is not a finite number")
         elif abs(given) >= FIRST_MILLISECONDS:
             timestamp = round(given)
         else:
             timestamp = round(given * 1000)
-        if timestamp < self._window.earliest_ms:
-            reason = f"lies more than {_days(self._limits.past)} back"
-            raise _Refused(model.TOO_OLD, "timestamp", reason)
-        if timestamp > self._window.latest_ms:
-            reason = f"lies more than {_minutes(self._limits.future)} ahead"
-            raise _Refused(model.TOO_NEW, "timestamp", reason)
+        self._columns.check_time(timestamp)
         return timestamp
 
     def _context(self, given: dict[str, Any] | None) -> int:
@@ -295,29 +255,22 @@ class JsonReader:
             return CALENDAR
         if _is_deeper(given, MOST_CONTEXT_LEVELS):
             reason = f"is nested deeper than {MOST_CONTEXT_LEVELS} levels"
-            raise _Refused(model.INVALID, "wedding_context", reason)
+            raise Refused(model.INVALID, "wedding_context", reason)
         try:
             msgspec.convert(given, _WeddingContext)
             text = _encode(given).decode()
         except (msgspec.ValidationError, msgspec.EncodeError, UnicodeEncodeError) as exc:
             field, reason = _explain(exc)
             field = f"wedding_context.{field}" if field else "wedding_context"
-            raise _Refused(model.INVALID, field, reason) from None
-        if len(text) > self._limits.context_bytes:
-            reason = f"is longer than {self._limits.context_bytes} bytes of JSON"
-            raise _Refused(model.INVALID, "wedding_context", reason)
+            raise Refused(model.INVALID, field, reason) from None
+        if len(text) > self._arrival.limits.context_bytes:
+            most = self._arrival.limits.context_bytes
+            reason = f"is longer than {most} bytes of JSON"
+            raise Refused(model.INVALID, "wedding_context", reason)
         if not _is_storable(given):
             reason = "contains a NUL character or a number that is not finite"
-            raise _Refused(model.INVALID, "wedding_context", reason)
-        return self._contexts.setdefault(text, len(self._contexts))
-
-
-class _Refused(Exception):
-    """One sample that is not taken: the reason's code, the field, the reason in plain words."""
-
-    def __init__(self, code: str, field: str, reason: str) -> None:
-        super().__init__(reason)
-        self.code, self.field, self.reason = code, field, reason
+            raise Refused(model.INVALID, "wedding_context", reason)
+        return self._columns.context(text)
 
 
 def _sample(item: object) -> _Sample:
@@ -331,19 +284,19 @@ def _sample(item: object) -> _Sample:
             if "out of range" not in str(exc):
                 raise
         except UnicodeDecodeError:
-            raise _Refused(model.INVALID, "sample", "is not UTF-8") from None
+            raise Refused(model.INVALID, "sample", "is not UTF-8") from None
         except (msgspec.DecodeError, RecursionError):
             pass
         return _checked(msgspec.convert(_lenient(item), _Sample))
     except msgspec.ValidationError as exc:
         field, reason = _explain(exc)
-        raise _Refused(model.INVALID, field or "sample", reason) from None
+        raise Refused(model.INVALID, field or "sample", reason) from None
     except MalformedBody:
-        raise _Refused(model.INVALID, "sample", "is not JSON") from None
+        raise Refused(model.INVALID, "sample", "is not JSON") from None
     except UnicodeError:
-        raise _Refused(model.INVALID, "sample", _NOT_TEXT) from None
+        raise Refused(model.INVALID, "sample", _NOT_TEXT) from None
     except RecursionError:
-        raise _Refused(model.INVALID, "sample", "is nested too deeply") from None
+        raise Refused(model.INVALID, "sample", "is nested too deeply") from None
 
 
 _NOT_TEXT: Final = "contains half a surrogate pair or what is not UTF-8"
@@ -356,7 +309,7 @@ def _checked(sample: _Sample) -> _Sample:
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise _Refused(model.INVALID, "sample", _NOT_TEXT) from None
+            raise Refused(model.INVALID, "sample", _NOT_TEXT) from None
     return sample
 
 
@@ -412,11 +365,3 @@ def _is_storable(value: object) -> bool:
 
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def _days(span: timedelta) -> str:
-    return f"{span / timedelta(days=1):g} days"
-
-
-def _minutes(span: timedelta) -> str:
-    return f"{span / timedelta(minutes=1):g} minutes"

@@ -1,12 +1,13 @@
 """What the decoders of all protocols share: who sends, and what was not taken and why."""
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
 from wedsync_apm.errors import FieldError
-from wedsync_apm.metrics.model import Ints, SampleBatch
+from wedsync_apm.ingest.limits import IngestLimits
+from wedsync_apm.metrics.model import Ints, SampleBatch, SeriesDirectory
 
 # Reasons of refusal in the table that the organization sees.
 INVALID: Final = "invalid"
@@ -33,6 +34,16 @@ class IngestGrant:
     @property
     def is_platform(self) -> bool:
         return self.organization_id is None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrival:
+    """What a decoder must know of a request besides its bytes."""
+
+    grant: IngestGrant
+    directory: SeriesDirectory
+    limits: IngestLimits
+    now_ms: int
 
 
 @dataclass(slots=True)
@@ -85,3 +96,11 @@ class Decoded:
     batch: SampleBatch
     rejections: Rejections
     positions: Ints | None = None
+
+
+Decode = Callable[[bytes, Arrival], Awaitable[Decoded]]
+"""What a protocol is to the intake: an unpacked body becomes samples.
+
+Raises MalformedBody for what cannot be read, NotValid for what has another shape, UnsupportedMedia
+for what it does not know, and TooLarge for too many samples.
+"""

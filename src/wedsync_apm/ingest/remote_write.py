@@ -22,8 +22,9 @@ from google.protobuf.message import DecodeError
 
 from wedsync_apm.errors import FieldError, MalformedBody
 from wedsync_apm.ingest import model
+from wedsync_apm.ingest.columns import Refused, read_tenant, service_of
 from wedsync_apm.ingest.limits import IngestLimits
-from wedsync_apm.ingest.model import Decoded, IngestGrant, Rejections
+from wedsync_apm.ingest.model import Arrival, Decoded, IngestGrant, Rejections
 from wedsync_apm.ingest.wire import remote_write_pb2 as wire
 from wedsync_apm.metrics.model import (
     Floats,
@@ -42,9 +43,6 @@ STALE_MARKER: Final = 0x7FF0000000000002
 
 LEARN_AT_ONCE: Final = 500
 """New series (about 25 us each) between which other requests get their turn."""
-
-SERVICE_LABELS: Final = ("service_name", "service", "job")
-DEFAULT_SERVICE: Final = "default"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,6 +130,14 @@ def parse(body: bytes) -> Columns:
 _HAS_PTARS: Final = find_spec("ptars") is not None
 
 
+async def decode(body: bytes, arrival: Arrival) -> Decoded:
+    """An unpacked WriteRequest by the directory's own decoder, which knows its series."""
+    decoder = arrival.directory.companion(
+        RemoteWriteDecoder, lambda: RemoteWriteDecoder(arrival.directory, arrival.limits)
+    )
+    return await decoder.decode(body, arrival.grant, arrival.now_ms)
+
+
 class RemoteWriteDecoder:
     """Decodes requests, remembering the series of each tenant by the bytes of their labels."""
 
@@ -195,7 +201,7 @@ class RemoteWriteDecoder:
                     handle = self._learn(columns.labels_of(index), grant)
                     known[labels[start:stop]] = handle
                     handles[index] = handle
-            except _InvalidSeries as invalid:
+            except Refused as invalid:
                 count = max(int(counts[index] + columns.histograms[index]), 1)
                 rejections.add(
                     model.INVALID,
@@ -219,16 +225,18 @@ class RemoteWriteDecoder:
         for label in labels:
             name, value = _label(label)
             if name in tags:
-                raise _InvalidSeries(f"label {name[:64]}", "is there twice")
+                raise Refused(model.INVALID, f"label {name[:64]}", "is there twice")
             tags[name] = value
         # An empty value means the same as no label at all.
         tags = {name: value for name, value in tags.items() if value}
         metric_name = tags.pop("__name__", "")
-        organization_id = grant.organization_id or _tenant(tags)
-        service_name = next(filter(None, map(tags.get, SERVICE_LABELS)), DEFAULT_SERVICE)
+        organization_id = grant.organization_id or read_tenant(
+            model.ORGANIZATION_LABEL, tags.pop(model.ORGANIZATION_LABEL, None)
+        )
+        service_name = service_of(tags)
         problem = self._limits.problem_with_series(service_name, metric_name, tags.items())
         if problem is not None:
-            raise _InvalidSeries(problem.field, problem.reason)
+            raise Refused(model.INVALID, problem.field, problem.reason)
         key = SeriesKey(
             organization_id,
             service_name,
@@ -267,32 +275,14 @@ class RemoteWriteDecoder:
             )
 
 
-class _InvalidSeries(Exception):
-    """A series whose labels are not valid: the field, and the reason in plain words."""
-
-    def __init__(self, field: str, reason: str) -> None:
-        super().__init__(reason)
-        self.field, self.reason = field, reason
-
-
 def _label(encoded: bytes) -> tuple[str, str]:
     try:
         label = wire.Label.FromString(encoded)
         name, value = label.name.decode(), label.value.decode()
     except DecodeError as exc:
-        raise _InvalidSeries("labels", "cannot be decoded") from exc
+        raise Refused(model.INVALID, "labels", "cannot be decoded") from exc
     except UnicodeDecodeError as exc:
-        raise _InvalidSeries("labels", "are not UTF-8") from exc
+        raise Refused(model.INVALID, "labels", "are not UTF-8") from exc
     if not name:
-        raise _InvalidSeries("labels", "one has no name")
+        raise Refused(model.INVALID, "labels", "one has no name")
     return name, value
-
-
-def _tenant(tags: dict[str, str]) -> UUID:
-    """Takes the organization off the labels of a platform key's series."""
-    named = tags.pop(model.ORGANIZATION_LABEL, "")
-    try:
-        return UUID(named)
-    except ValueError:
-        what = "is not a UUID" if named else "is missing; a platform key needs it on every series"
-        raise _InvalidSeries(model.ORGANIZATION_LABEL, what) from None

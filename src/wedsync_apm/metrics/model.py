@@ -4,13 +4,15 @@ A sample's series is an integer, its *handle* in a `SeriesDirectory`: columns of
 lets a batch be grouped, checked and packed without a Python loop over its samples.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
+
+T = TypeVar("T")
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -69,6 +71,7 @@ class SeriesDirectory:
         self._organization = np.zeros(1024, np.int64)
         self._series_id = np.zeros(1024, np.int32)
         self._resolved_at = np.zeros(1024, np.float64)
+        self._companions: dict[type, Any] = {}
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -98,6 +101,13 @@ class SeriesDirectory:
         self._handles[key] = handle
         self._organization[handle] = self.organization_handle(key.organization_id)
         return handle
+
+    def companion(self, kind: type[T], make: Callable[[], T]) -> T:
+        """What somebody remembers by these handles: made when first asked for, gone with them."""
+        if kind not in self._companions:
+            self._companions[kind] = make()
+        found: T = self._companions[kind]
+        return found
 
     def share_tags(self, tags: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
         """The same tags, each pair kept once however many series have it."""

@@ -14,7 +14,7 @@ from wedsync_apm.errors import MalformedBody, NotValid, UnsupportedMedia
 from wedsync_apm.ingest import model
 from wedsync_apm.ingest.json_samples import ArrivalTimes, JsonReader, split_body
 from wedsync_apm.ingest.limits import IngestLimits
-from wedsync_apm.ingest.model import Decoded, IngestGrant
+from wedsync_apm.ingest.model import Arrival, Decoded, IngestGrant
 from wedsync_apm.metrics.model import CALENDAR, SeriesDirectory, SeriesKey
 
 NOW = 1_795_000_000_000
@@ -28,7 +28,7 @@ def decode(
     grant: IngestGrant = IngestGrant(ORGANIZATION),  # noqa: B008 - frozen
 ) -> Decoded:
     raw = body.encode() if isinstance(body, str) else body
-    reader = JsonReader(grant, SeriesDirectory(), IngestLimits(), NOW)
+    reader = JsonReader(Arrival(grant, SeriesDirectory(), IngestLimits(), NOW))
     for index, item in enumerate(split_body(raw, content_type)):
         reader.read(index, item)
     return reader.finish()
@@ -322,11 +322,12 @@ def test_samples_of_a_series_without_a_time_stay_apart_in_their_order() -> None:
 
 
 def test_times_of_arrival_stay_apart_across_requests_and_within_the_future() -> None:
-    times, directory, limits = ArrivalTimes(), SeriesDirectory(), IngestLimits()
+    directory, limits = SeriesDirectory(), IngestLimits()
+    times = directory.companion(ArrivalTimes, ArrivalTimes)
     grant = IngestGrant(ORGANIZATION)
 
     def take(count: int, now_ms: int) -> Decoded:
-        reader = JsonReader(grant, directory, limits, now_ms, times)
+        reader = JsonReader(Arrival(grant, directory, limits, now_ms))
         for index in range(count):
             reader.read(index, msgspec.Raw(sample().encode()))
         return reader.finish()

@@ -1,0 +1,1 @@
+"""Samples in over HTTP: one module a protocol."""

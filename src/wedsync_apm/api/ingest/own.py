@@ -1,0 +1,39 @@
+"""`POST /api/v1/metrics`: our own JSON and NDJSON."""
+
+from typing import Final
+
+from wedsync_apm.api.ingest.receive import (
+    Answer,
+    Door,
+    Incoming,
+    Routes,
+    encode,
+    endpoint,
+    listed,
+    problem,
+)
+from wedsync_apm.errors import FieldError, NotValid
+from wedsync_apm.ingest import json_samples
+from wedsync_apm.ingest.intake import Receipt
+
+PATH: Final = "/api/v1/metrics"
+
+
+def routes(door: Door) -> Routes:
+    """202 if at least one sample was stored, 422 if none was, both with the list of what was
+    not."""
+
+    async def take(request: Incoming) -> Answer:
+        grant = await door.admit(request)
+        return _answer(await door.take(request, grant, json_samples.decoder(request.media_type)))
+
+    return {("POST", PATH): endpoint(take, problem)}
+
+
+def _answer(receipt: Receipt) -> Answer:
+    rejections = receipt.rejections
+    counts = {"accepted": receipt.accepted, "rejected": rejections.count}
+    if receipt.accepted:
+        return Answer(202, encode(counts | {"errors": listed(rejections.listed)}))
+    errors = rejections.listed or [FieldError("samples", "there are none")]
+    return problem(NotValid("No sample was stored.", errors), **counts)
