@@ -1,0 +1,48 @@
+"""Reads blocks as columns, inside the caller's transaction and with its rights."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+import numpy as np
+from psycopg.rows import args_row
+
+from wedsync_apm.db.pool import Connection
+from wedsync_apm.db.queries import load_queries
+from wedsync_apm.metrics.blocks.model import Columns, Row, decode_rows
+from wedsync_apm.metrics.blocks.wire import read_arrays_as_numpy
+
+Q = load_queries(__package__)
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+
+
+async def read_columns(
+    cx: Connection,
+    organization_id: UUID,
+    start: datetime,
+    end: datetime,
+    series_ids: Sequence[int] | None = None,
+) -> Columns:
+    """The samples of [start, end) of one organization as they are stored, whatever the level:
+    unsorted, and with what was written twice; `last_wins` sees to both."""
+    async with cx.cursor(binary=True, row_factory=args_row(Row)) as cursor:
+        read_arrays_as_numpy(cursor)
+        await cursor.execute(
+            Q.list_blocks,
+            {
+                "organization_id": organization_id,
+                "from": start,
+                "to": end,
+                "series_ids": None if series_ids is None else list(series_ids),
+            },
+        )
+        rows = await cursor.fetchall()
+    wanted = None if series_ids is None else np.array(series_ids, np.int32)
+    columns = decode_rows(rows, wanted)
+    at = columns.timestamps_ms
+    first, last = (start - _EPOCH) // _MILLISECOND, -((_EPOCH - end) // _MILLISECOND)
+    inside = (at >= first) & (at < last)
+    return columns if inside.all() else columns.take(inside)
