@@ -1,0 +1,240 @@
+"""What waits: on disk across processes, bounded, never mixed between keys."""
+
+import errno
+import os
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from wedsync_apm.client.backlog import Backlog
+from wedsync_apm.client.folder import Folder, fingerprint
+from wedsync_apm.client.samples import Packed
+
+Make = Callable[..., Backlog]
+
+
+@pytest.fixture
+def drops() -> dict[str, int]:
+    return {}
+
+
+@pytest.fixture
+def make(tmp_path: Path, drops: dict[str, int]) -> Iterator[Make]:
+    opened = []
+
+    def made(key: str = "key", *, older: tuple[str, ...] = (), disk: int = 2**20) -> Backlog:
+        def on_drop(count: int, reason: str) -> None:
+            drops[reason] = drops.get(reason, 0) + count
+
+        backlog = Backlog(
+            Folder(tmp_path / "queue", key, older),
+            most_memory_bytes=1_000,
+            most_disk_bytes=disk,
+            on_drop=on_drop,
+        )
+        backlog.open()
+        opened.append(backlog)
+        return backlog
+
+    yield made
+    for backlog in opened:
+        backlog.abandon()
+
+
+def batch(number: int, size: int = 20) -> Packed:
+    return Packed(1, random.Random(number).randbytes(size))  # noqa: S311 - the same each time
+
+
+def drain(backlog: Backlog) -> list[Packed]:
+    found = []
+    while (entry := backlog.first(0, lambda: True)) is not None:
+        one = backlog.read(entry)
+        if one is not None:
+            found.append(one)
+            backlog.settle(entry)
+    return found
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.seg"))
+
+
+def test_in_the_order_in_which_they_came_and_the_disk_is_empty_afterwards(
+    make: Make, tmp_path: Path
+) -> None:
+    backlog = make()
+    for n in range(5):
+        backlog.append(batch(n))
+    assert backlog.waiting()[0] == 5
+    assert backlog.is_on_disk
+    assert drain(backlog) == [batch(n) for n in range(5)]
+    assert files(tmp_path) == []
+    assert backlog.waiting() == (0, 0)
+
+
+def test_the_next_process_finds_what_was_left_and_a_torn_end_costs_nothing_else(
+    make: Make, tmp_path: Path
+) -> None:
+    first = make()
+    for n in range(3):
+        first.append(batch(n))
+    first.abandon()  # as the kernel does at kill -9
+    (left,) = files(tmp_path)
+    with left.open("ab") as file:
+        file.write(b"WSQ1\x10\x00")
+    second = make()
+    second.append(batch(3))
+    assert drain(second) == [batch(n) for n in range(4)]
+    assert files(tmp_path) == []
+
+
+def test_what_was_settled_of_a_segment_is_sent_again_after_a_crash_at_most(make: Make) -> None:
+    first = make()
+    for n in range(3):
+        first.append(batch(n))
+    entry = first.first(0, lambda: True)
+    assert entry is not None
+    first.settle(entry)
+    first.abandon()
+    assert drain(make()) == [batch(n) for n in range(3)]
+
+
+def test_processes_have_a_slot_each_and_take_over_what_ended_ones_left(make: Make) -> None:
+    one, two, three = make(), make(), make()
+    assert len({backlog.instance for backlog in (one, two, three)}) == 3
+    for n, backlog in enumerate((one, two, three)):
+        backlog.append(batch(n))
+    three.abandon()
+    assert drain(two) == [batch(1), batch(2)], "its own first, then the orphan's; not the living's"
+    assert drain(one) == [batch(0)]
+    four = make()
+    assert four.instance == three.instance
+    assert drain(four) == []
+
+
+def test_what_one_key_queued_is_not_sent_with_another_unless_it_is_named(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = make("old key")
+    old.append(batch(1))
+    old.abandon()
+    other = make("another organization's key")
+    assert drain(other) == []
+    assert fingerprint("old key") in caplog.text
+    assert "old key" not in caplog.text.replace(fingerprint("old key"), "")
+    by_key, by_name = make("new", older=("old key",)), make("new", older=(fingerprint("old key"),))
+    assert drain(by_key) == [batch(1)]
+    assert drain(by_name) == []
+
+
+def test_over_the_limit_the_oldest_goes_and_is_counted(
+    make: Make, drops: dict[str, int], tmp_path: Path
+) -> None:
+    backlog = make()
+    for n in range(300):
+        backlog.append(batch(n, 10_000))
+        assert sum(path.stat().st_size for path in files(tmp_path)) <= 2**20
+    kept = drain(backlog)
+    assert kept == [batch(n, 10_000) for n in range(300 - len(kept), 300)]
+    assert drops == {"queue_full": 300 - len(kept)}
+    assert len(kept) > 80, "no more is dropped than the limit makes necessary"
+
+
+def test_what_is_being_sent_is_not_dropped(make: Make, drops: dict[str, int]) -> None:
+    backlog = make()
+    backlog.append(batch(0, 10_000))
+    entry = backlog.first(0, lambda: True)
+    assert entry is not None
+    for n in range(1, 300):
+        backlog.append(batch(n, 10_000))
+    assert drops
+    assert backlog.read(entry) == batch(0, 10_000)
+    backlog.settle(entry)
+
+
+def test_a_lower_limit_at_the_next_start_holds_at_once(make: Make, drops: dict[str, int]) -> None:
+    first = make(disk=2**22)
+    for n in range(300):
+        first.append(batch(n, 10_000))
+    first.abandon()
+    assert drops == {}
+    second = make()
+    assert second.waiting()[1] <= 2**20
+    assert drops["queue_full"] + second.waiting()[0] == 300
+
+
+def test_on_a_full_disk_samples_wait_in_memory_the_oldest_going_first(
+    make: Make, monkeypatch: pytest.MonkeyPatch, drops: dict[str, int]
+) -> None:
+    backlog = make()
+    backlog.append(batch(0))
+    write, is_full = os.write, True
+
+    def half(descriptor: int, data: bytes) -> int:
+        if not is_full or len(data) < 30:
+            return write(descriptor, data)
+        if len(data) < 100:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(descriptor, data[:50])
+
+    monkeypatch.setattr(os, "write", half)
+    for n in range(1, 11):
+        backlog.append(batch(n, 120))
+    assert not backlog.is_on_disk
+    is_full = False
+    backlog.append(batch(11))
+    assert drops == {"queue_full": 2}, "a thousand bytes are eight of them"
+    assert drain(backlog) == [batch(0), *(batch(n, 120) for n in range(3, 11)), batch(11)]
+
+
+def test_half_a_record_of_a_full_disk_hides_nothing_from_the_next_process(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = make()
+    first.append(batch(0))
+    with monkeypatch.context() as patch:
+        write = os.write
+        patch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.EIO, "gone")))
+        patch.setattr(os, "write", lambda fd, data: write(fd, data[:7]))
+        first.append(batch(1))
+    first.append(batch(2))
+    first.abandon()
+    assert drain(make()) == [batch(0), batch(2)]
+
+
+def test_a_folder_that_cannot_be_made_costs_the_disk_only(
+    tmp_path: Path, drops: dict[str, int]
+) -> None:
+    (tmp_path / "queue").write_text("a file where a folder should be")
+    backlog = Backlog(
+        Folder(tmp_path / "queue", "key", ()),
+        most_memory_bytes=1_000,
+        most_disk_bytes=2**20,
+        on_drop=lambda count, reason: None,
+    )
+    backlog.open()
+    backlog.append(batch(1))
+    assert backlog.instance is None
+    assert drain(backlog) == [batch(1)]
+
+
+def test_a_file_that_somebody_damages_or_removes_is_counted(
+    make: Make, tmp_path: Path, drops: dict[str, int]
+) -> None:
+    backlog = make()
+    backlog.append(batch(1))
+    files(tmp_path)[0].write_bytes(b"rubbish" * 20)
+    assert drain(backlog) == []
+    backlog.append(batch(2))
+    files(tmp_path)[0].unlink()
+    assert drain(backlog) == []
+    assert drops == {"unreadable": 2}
+
+
+def test_nobody_else_may_read_the_queue(make: Make, tmp_path: Path) -> None:
+    make().append(batch(1))
+    (segment,) = files(tmp_path)
+    assert segment.stat().st_mode & 0o777 == 0o600
+    assert segment.parent.stat().st_mode & 0o777 == 0o700
