@@ -243,7 +243,7 @@ async def test_an_invalid_sample_is_400_and_the_valid_ones_are_stored(
     "changed",
     [
         {"Content-Type": "application/json"},
-        {"Content-Type": "application/x-protobuf;proto=io.prometheus.write.v2.Request"},
+        {"Content-Type": "application/x-protobuf;proto=io.prometheus.write.v3.Request"},
         {"Content-Encoding": "gzip"},
         {"Content-Encoding": ""},
     ],

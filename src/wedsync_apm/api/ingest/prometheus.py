@@ -1,15 +1,24 @@
-"""`POST /prometheus/api/v1/write`: Prometheus remote write."""
+"""`POST /prometheus/api/v1/write`: Prometheus remote write 1.0 and 2.0."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from wedsync_apm.api.ingest.receive import Answer, Door, Incoming, Routes, endpoint, text_error
-from wedsync_apm.errors import UnsupportedMedia
-from wedsync_apm.ingest import remote_write
+from wedsync_apm.errors import UnsupportedMedia, WedSyncError
+from wedsync_apm.ingest import remote_write, remote_write2
 from wedsync_apm.ingest.compression import unpack_snappy_block
 from wedsync_apm.ingest.intake import Receipt
+from wedsync_apm.ingest.model import Decode
 
 PATH: Final = "/prometheus/api/v1/write"
+
+MESSAGES: Final[Mapping[str, Decode]] = {
+    "prometheus.WriteRequest": remote_write.decode,
+    "io.prometheus.write.v2.Request": remote_write2.decode,
+}
+"""The protobuf messages that a body may be, by the parameter `proto` of its content type; the
+first is what a content type without one means."""
 
 
 def routes(door: Door) -> Routes:
@@ -18,31 +27,45 @@ def routes(door: Door) -> Routes:
 
     async def take(request: Incoming) -> Answer:
         grant = await door.admit(request)
-        _check(request.headers)
-        return _answer(await door.take(request, grant, remote_write.decode, unpack_snappy_block))
+        decode = _negotiate(request.headers)
+        return _answer(await door.take(request, grant, decode, unpack_snappy_block))
 
-    return {("POST", PATH): endpoint(take, text_error)}
+    return {("POST", PATH): endpoint(take, _refuse)}
 
 
-def _check(headers: Mapping[str, str]) -> None:
+def _negotiate(headers: Mapping[str, str]) -> Decode:
     content_type, encoding = headers.get("content-type", ""), headers.get("content-encoding", "")
-    media_type, _, parameters = content_type.partition(";")
-    message = parameters.strip().removeprefix("proto=").strip('"') or "prometheus.WriteRequest"
-    if media_type.strip().lower() != "application/x-protobuf":
+    media_type, *parameters = [part.strip() for part in content_type.split(";")]
+    if media_type.lower() != "application/x-protobuf":
         raise UnsupportedMedia("Content-Type must be application/x-protobuf.")
-    if message != "prometheus.WriteRequest":
-        raise UnsupportedMedia("Only remote write 1.0 is taken: prometheus.WriteRequest.")
+    message = next(iter(MESSAGES))
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "proto":
+            message = value.strip().strip('"')
+    decode = MESSAGES.get(message)
+    if decode is None:
+        raise UnsupportedMedia(f"The message must be one of {', '.join(MESSAGES)}.")
     if encoding.strip().lower() != "snappy":
         raise UnsupportedMedia("Content-Encoding must be snappy (the block format).")
+    return decode
 
 
-def _answer(receipt: Receipt) -> Answer:
-    rejections = receipt.rejections
-    headers = {
-        "X-Prometheus-Remote-Write-Samples-Written": str(receipt.accepted),
+def _written(samples: int) -> dict[str, str]:
+    """What a sender of 2.0 reads, whatever the status: the counts of what is stored."""
+    return {
+        "X-Prometheus-Remote-Write-Samples-Written": str(samples),
         "X-Prometheus-Remote-Write-Histograms-Written": "0",
         "X-Prometheus-Remote-Write-Exemplars-Written": "0",
     }
+
+
+def _refuse(exc: WedSyncError) -> Answer:
+    return replace(text_error(exc), headers=_written(0))
+
+
+def _answer(receipt: Receipt) -> Answer:
+    rejections, headers = receipt.rejections, _written(receipt.accepted)
     if not rejections.count:
         return Answer(204, headers=headers)
     lines = [f"{receipt.accepted} samples were stored, {rejections.count} were not:"]
