@@ -126,12 +126,14 @@ def test_figures_are_those_of_the_samples(engine: Connection) -> None:
             part[-1],
         )
         for name, share in (("p50", 50), ("p95", 95), ("p99", 99)):
-            assert row[name] == pytest.approx(np.percentile(part, share))
+            # from the sketch, which knows both neighbours within 1 %
+            assert row[name] == pytest.approx(np.percentile(part, share), rel=0.0101)
     assert [r["time_bucket"] for r in (first, second, other)] == [HOUR, HOUR + FIVE_MINUTES, HOUR]
     # The bucket's own flag: some sample in it was taken on a wedding day.
     assert (first["is_wedding_day"], second["is_wedding_day"]) == (True, False)
     view = engine.execute(
-        "select * from apm_rollups order by organization_id, series_id, time_bucket"
+        "select * from apm_rollups where bucket_width = interval '5 minutes'"
+        " order by organization_id, series_id, time_bucket"
     ).fetchall()
     assert view == [
         {k: v for k, v in row.items() if k != "sketch"} for row in (first, second, other)

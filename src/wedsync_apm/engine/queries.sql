@@ -10,8 +10,9 @@ select date_trunc('milliseconds', clock_timestamp()) as at,
     pg_try_advisory_xact_lock(hashtextextended('apm cycle ' || %(job)s::text, 0)) as is_mine
 
 -- limit_statements [apm_engine] --
--- How long a statement of this transaction may take from here on.
-select set_config('statement_timeout', (1000 * %(seconds)s::float8)::int::text, true)
+-- How long a statement of this transaction may take from here on, its wait for a lock included.
+select set_config('statement_timeout', (1000 * %(seconds)s::float8)::int::text, true),
+    set_config('lock_timeout', (1000 * %(seconds)s::float8)::int::text, true)
 
 -- record_run [apm_engine] --
 -- How a job's last run went.

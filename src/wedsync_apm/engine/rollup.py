@@ -16,8 +16,14 @@ WIDTHS: Final = {
     "1h": timedelta(hours=1),
     "1d": timedelta(days=1),
 }
-READERS: Final = tuple(f"rollup {int(width.total_seconds())}" for width in WIDTHS.values())
-"""The cursors of `aggregate_metrics`, one a width."""
+SLICES: Final = 8
+"""Into so many parts the organizations are divided; the schema says which is whose."""
+READERS: Final = tuple(
+    f"rollup {int(width.total_seconds())} {number}"
+    for width in WIDTHS.values()
+    for number in range(SLICES)
+)
+"""The cursors of `aggregate_metrics`, one a width and slice."""
 TIMEOUT_SECONDS: Final = 600.0
 """A week that was imported at one stroke is rolled up at one stroke, and that takes its time."""
 
