@@ -111,7 +111,7 @@ class Sender:
         seconds = pause(self._failures, answer.retry_after, random.uniform)
         if answer.verdict is Verdict.HELD:
             seconds = max(seconds, HELD_PAUSE)
-        self._say_problem(answer, batch.count)
+        self._say_problem(answer)
         self.is_held_back = answer.retry_after is not None
         self.backlog.wake()
         if not self._stopped.is_set():
@@ -162,7 +162,7 @@ class Sender:
                 except Exception:
                     log.exception("on_rejected failed")
 
-    def _say_problem(self, answer: Answer, count: int) -> None:
+    def _say_problem(self, answer: Answer) -> None:
         problem = answer.problem or "no answer"
         is_news = self._failures == 1 or (
             answer.verdict is Verdict.HELD and problem != self.tally.problem
@@ -171,7 +171,7 @@ class Sender:
         if is_news:
             where = "on disk" if self.backlog.is_on_disk else "in memory"
             level = logging.ERROR if answer.verdict is Verdict.HELD else logging.WARNING
-            log.log(level, "%d samples wait %s and will be sent again: %s", count, where, problem)
+            log.log(level, "Samples wait %s and will be sent again: %s", where, problem)
 
 
 def _halves(lines: list[bytes]) -> Iterator[Packed]:
