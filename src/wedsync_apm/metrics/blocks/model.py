@@ -1,9 +1,4 @@
-"""What the rows of `apm_metrics` hold, as columns.
-
-A row is a write batch (level 0) or a packed span of many series (level 1). `decode_rows` turns both
-into columns of samples without a Python loop over the samples; `last_wins` keeps of each series and
-time the sample that counts.
-"""
+"""Samples as columns, and which of those that were written more than once counts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -99,38 +94,3 @@ def concatenate(parts: Sequence[Columns]) -> Columns:
         np.concatenate(context),
         tuple(codes),
     )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Row:
-    """A row as `read_rows` brings it: times in milliseconds, arrays as numpy has them."""
-
-    block_id: int
-    level: int
-    first_ms: int
-    series_ids: SeriesIds
-    offsets_ms: NDArray[np.int32] | None
-    values: Floats | None
-    wedding_context: str | None
-    source: str
-
-
-def decode_rows(rows: Sequence[Row], series_ids: SeriesIds | None = None) -> Columns:
-    """Every sample of the rows, unsorted; only of the wanted series where these are given."""
-    codes: dict[Context, int] = {}
-    context = [
-        codes.setdefault(Context(row.wedding_context, row.source), len(codes)) for row in rows
-    ]
-    if not rows:
-        return Columns.empty()
-    counts = [len(row.series_ids) for row in rows]
-    columns = Columns(
-        np.concatenate([row.series_ids for row in rows]),
-        np.repeat(np.array([row.first_ms for row in rows], np.int64), counts)
-        + np.concatenate([row.offsets_ms for row in rows if row.offsets_ms is not None]),
-        np.concatenate([row.values for row in rows if row.values is not None]),
-        np.repeat(np.array([row.block_id for row in rows], np.int64), counts),
-        np.repeat(np.array(context, np.int32), counts),
-        tuple(codes),
-    )
-    return columns if series_ids is None else columns.take(np.isin(columns.series, series_ids))

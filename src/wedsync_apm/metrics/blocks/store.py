@@ -6,11 +6,12 @@ from typing import Final
 from uuid import UUID
 
 import numpy as np
-from psycopg.rows import args_row
+from psycopg.rows import kwargs_row
 
 from wedsync_apm.db.pool import Connection
 from wedsync_apm.db.queries import load_queries
-from wedsync_apm.metrics.blocks.model import Columns, Row, decode_rows
+from wedsync_apm.metrics.blocks.decoding import Row, decode_rows
+from wedsync_apm.metrics.blocks.model import Columns
 from wedsync_apm.metrics.blocks.wire import read_arrays_as_numpy
 
 Q = load_queries(__package__)
@@ -28,7 +29,7 @@ async def read_columns(
 ) -> Columns:
     """The samples of [start, end) of one organization as they are stored, whatever the level:
     unsorted, and with what was written twice; `last_wins` sees to both."""
-    async with cx.cursor(binary=True, row_factory=args_row(Row)) as cursor:
+    async with cx.cursor(binary=True, row_factory=kwargs_row(Row)) as cursor:
         read_arrays_as_numpy(cursor)
         await cursor.execute(
             Q.list_blocks,

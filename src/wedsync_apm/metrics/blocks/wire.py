@@ -13,6 +13,7 @@ from psycopg.pq import Format
 _KINDS: Final = {21: ">i2", 23: ">i4", 20: ">i8", 701: ">f8"}
 """What an element is on the wire, by its type's OID."""
 _ARRAY_OIDS: Final = {1005: 21, 1007: 23, 1016: 20, 1022: 701}
+_BITS_OID: Final = 1562
 # dimensions, has nulls, element type, length, lower bound
 _HEAD: Final = struct.Struct(">iiiii")
 
@@ -41,7 +42,16 @@ class _ArrayLoader(Loader):
         return read_array(data)
 
 
+class _BitsLoader(Loader):
+    format = Format.BINARY
+
+    def load(self, data: Buffer) -> bytes:
+        # behind the number of bits
+        return bytes(data[4:])
+
+
 def read_arrays_as_numpy(cursor: AsyncCursor[Any]) -> None:
     """From here on the cursor, which must be a binary one, gives arrays as numpy has them."""
     for oid in _ARRAY_OIDS:
         cursor.adapters.register_loader(oid, _ArrayLoader)
+    cursor.adapters.register_loader(_BITS_OID, _BitsLoader)
