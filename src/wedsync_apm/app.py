@@ -23,6 +23,7 @@ from wedsync_apm.api.ingest.front import IngestApp
 from wedsync_apm.api.ingest.receive import App
 from wedsync_apm.api.live import Hub
 from wedsync_apm.api.problems import answer_problem
+from wedsync_apm.api.prometheus import PrometheusApp
 from wedsync_apm.api.samples_in import grant_by
 from wedsync_apm.api.services import Services
 from wedsync_apm.config import Settings
@@ -91,7 +92,8 @@ async def compose(settings: Settings) -> AsyncIterator[Composed]:
             state={"web": make_web(pool, authenticator, settings)},
             answer_stray=_answer_stray,
         )
-        front = IngestApp(cast(App, Measured(application)), grant_by(authenticator), intake)
+        answering = PrometheusApp(cast(App, application), services)
+        front = IngestApp(cast(App, Measured(cast(Any, answering))), grant_by(authenticator), intake)
         BUILD.set(1, version=__version__)
         yield Composed(front, services)
 

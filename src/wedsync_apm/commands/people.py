@@ -200,7 +200,8 @@ def create_key(
         UUID | None, typer.Option("--organization", help="Whose key it is.", show_default=False)
     ] = None,
     platform: Annotated[
-        bool, typer.Option("--platform", help="Takes samples in for every organization.")
+        bool,
+        typer.Option("--platform", help="For the samples of every organization: ingest or read."),
     ] = False,
     name: Annotated[
         str, typer.Option("--name", help="How lists show it.")
@@ -212,8 +213,10 @@ def create_key(
     """Make an API key and print its secret, once."""
     if platform == (organization is not None):
         raise ConfigurationError("Give either --organization ID or --platform.")
-    if platform and scope is not KeyScope.INGEST:
-        raise ConfigurationError("A platform key only takes samples in: --scope ingest.")
+    if platform and scope is KeyScope.ADMIN:
+        raise ConfigurationError(
+            "A platform key takes samples in or reads them: --scope ingest or --scope read."
+        )
     with administration(data_dir, database_url) as cx:
         made = store.create_key(cx, name=name, scope=scope, organization_id=organization)
     emit(made, as_json=as_json, text=made.secret)

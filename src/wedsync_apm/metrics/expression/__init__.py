@@ -1,0 +1,1 @@
+"""Expressions of the Prometheus query language: what they say, and what they come to."""

@@ -1,0 +1,28 @@
+-- Series and samples for expressions.
+
+-- list_labelled_series --
+-- The series of an organization, of all names or of some.
+select s.organization_id, s.id, s.service_name, s.metric_name, s.tags::text as tags,
+    (extract(epoch from s.ended_at) * 1000)::bigint as ended_ms
+from public.apm_series as s
+where s.organization_id = %(organization_id)s::uuid
+    and (%(metric_names)s::text[] is null or s.metric_name = any (%(metric_names)s::text[]))
+
+-- list_platform_series --
+-- The same for a platform reader: of some organizations, or of all.
+select s.organization_id, s.id, s.service_name, s.metric_name, s.tags::text as tags,
+    (extract(epoch from s.ended_at) * 1000)::bigint as ended_ms
+from public.apm_platform_series(%(organization_ids)s::uuid[], %(metric_names)s::text[]) as s
+
+-- list_platform_blocks --
+-- The write batches that can hold samples of [from, to) of some organizations, for a platform reader.
+select b.block_id, (extract(epoch from b."timestamp") * 1000)::bigint as first_ms, b.series_ids, b.offsets_ms,
+    b.metric_values
+from public.apm_platform_blocks(
+    %(organization_ids)s::uuid[], %(from)s::timestamptz, %(to)s::timestamptz
+) as b
+where b.level = 0 and b.series_ids && %(series_ids)s::int4[]
+
+-- note_platform_read --
+-- Puts into the audit log what a platform reader asks; false for anybody else.
+select public.apm_note_platform_read(%(expression)s::text) as is_reader
