@@ -5,13 +5,14 @@ the arrays of a block are then slices of those bytes, so that Python's work is p
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wedsync_apm.metrics.model import Blocks, Ints
+from wedsync_apm.metrics.model import Blocks, Ints, OrganizationForms
 
 INT4_OID: Final = 23
 FLOAT8_OID: Final = 701
@@ -43,23 +44,32 @@ _ROW_HEAD: Final = struct.Struct(">hi16siqiq")
 _LENGTH: Final = struct.Struct(">i")
 
 
-def pack_copy(
-    blocks: Blocks,
-    organizations: Sequence[bytes],
-    contexts: Sequence[str | None],
-    sources: Sequence[str],
-) -> bytes:
-    """What COPY apm_metrics (`COLUMNS`) FROM STDIN (FORMAT BINARY) takes.
+@dataclass(frozen=True, slots=True)
+class PackedBlocks:
+    """Blocks with what their codes stand for."""
 
-    The codes of the blocks are positions in `organizations` (the bytes of their ids), `contexts`
-    and `sources`.
-    """
+    blocks: Blocks
+    organizations: Sequence[OrganizationForms]
+    contexts: Sequence[str | None]
+    sources: Sequence[str]
+
+
+def pack_copy(packed: Iterable[PackedBlocks]) -> bytes:
+    """What COPY apm_metrics (`COLUMNS`) FROM STDIN (FORMAT BINARY) takes."""
+    parts: list[bytes | memoryview] = [_HEADER]
+    for one in packed:
+        _pack_rows(one, parts)
+    parts.append(_TRAILER)
+    return b"".join(parts)
+
+
+def _pack_rows(packed: PackedBlocks, parts: list[bytes | memoryview]) -> None:
+    blocks = packed.blocks
     ids = _elements(blocks.series_ids, ELEMENTS[INT4_OID])
     offsets = _elements(blocks.offsets_ms, ELEMENTS[INT4_OID])
     values = _elements(blocks.values, ELEMENTS[FLOAT8_OID])
-    context_fields = [_context_field(context) for context in contexts]
-    source_fields = [_text_field(source) for source in sources]
-    parts: list[bytes | memoryview] = [_HEADER]
+    context_fields = [_context_field(context) for context in packed.contexts]
+    source_fields = [_text_field(source) for source in packed.sources]
     starts = blocks.starts.tolist()
     for organization, context, source, first, last, start, stop in zip(
         blocks.organization.tolist(),
@@ -74,8 +84,9 @@ def pack_copy(
         count = stop - start
         int4_head = _ARRAY_HEAD.pack(1, 0, INT4_OID, count, 1)
         int4_length = _LENGTH.pack(20 + 8 * count)
+        organization_id = packed.organizations[organization].data
         parts += (
-            _ROW_HEAD.pack(len(COLUMNS), 16, organizations[organization], 8, first, 8, last),
+            _ROW_HEAD.pack(len(COLUMNS), 16, organization_id, 8, first, 8, last),
             int4_length,
             int4_head,
             ids[8 * start : 8 * stop],
@@ -88,8 +99,6 @@ def pack_copy(
             context_fields[context],
             source_fields[source],
         )
-    parts.append(_TRAILER)
-    return b"".join(parts)
 
 
 def postgres_microseconds(timestamps_ms: Ints) -> Ints:

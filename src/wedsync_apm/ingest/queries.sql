@@ -35,9 +35,9 @@ from apm_private.wedding_contexts(
 with announced as (
     insert into apm_private.flushes (organization_ids, earliest, latest)
     values (
-        %(organization_ids)b::uuid[],
-        %(earliest)b::timestamptz[],
-        %(latest)b::timestamptz[]
+        %(organization_ids)s::uuid[],
+        %(earliest)s::timestamptz[],
+        %(latest)s::timestamptz[]
     )
 )
 select set_config('apm.batch', 'on', true), pg_notify('apm_live', %(event)s::text)
@@ -70,8 +70,8 @@ from unnest(
 -- Notes that the sender declared these series of one organization over.
 select apm_private.end_series(
     %(organization_id)s::uuid,
-    %(series_ids)b::int4[],
-    %(ended_at)b::timestamptz[]
+    %(series_ids)s::int4[],
+    %(ended_at)s::timestamptz[]
 )
 
 -- count_refusals [apm_writer] --

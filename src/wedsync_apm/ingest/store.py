@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -15,6 +15,7 @@ from psycopg.adapt import Buffer, Dumper, PyFormat
 from psycopg.pq import Format
 from psycopg.rows import DictRow, dict_row
 
+from wedsync_apm.db.copying import copy_in
 from wedsync_apm.db.queries import load_queries
 from wedsync_apm.ingest.calendar import ContextSpan
 from wedsync_apm.ingest.copy_format import (
@@ -23,12 +24,13 @@ from wedsync_apm.ingest.copy_format import (
     INT4_OID,
     TIMESTAMPTZ_OID,
     UUID_OID,
+    PackedBlocks,
     pack_array,
     pack_copy,
     postgres_microseconds,
 )
 from wedsync_apm.ingest.model import Refusal
-from wedsync_apm.metrics.model import REFUSED, UNKNOWN_ORGANIZATION, Blocks, SeriesKey
+from wedsync_apm.metrics.model import REFUSED, UNKNOWN_ORGANIZATION, Ints, SeriesKey
 
 Q = load_queries(__package__)
 
@@ -44,19 +46,11 @@ _ARRAY_OIDS: Final = {
     TIMESTAMPTZ_OID: 1185,
     UUID_OID: 2951,
 }
-_COPY: Final = sql.SQL("copy public.apm_metrics ({}) from stdin (format binary)").format(
-    sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
+_COPY: Final = (
+    sql.SQL("copy public.apm_metrics ({}) from stdin (format binary)")
+    .format(sql.SQL(", ").join(map(sql.Identifier, COLUMNS)))
+    .as_bytes()
 )
-
-
-@dataclass(frozen=True, slots=True)
-class PackedBlocks:
-    """Blocks with what their codes stand for; organizations by the bytes of their ids."""
-
-    blocks: Blocks
-    organizations: Sequence[bytes]
-    contexts: Sequence[str | None]
-    sources: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,48 +137,84 @@ async def find_wedding_contexts(
     return spans
 
 
-async def store_blocks(cx: Connection, packed: PackedBlocks, *, copy: bool) -> None:
-    """Announces the blocks and writes them, inside the caller's transaction."""
+async def store_flush(
+    cx: Connection,
+    packed: Sequence[PackedBlocks],
+    ended: Mapping[UUID, Mapping[int, int]],
+    *,
+    copy: bool,
+) -> None:
+    """Writes and announces the blocks, and notes for each organization which series ended, at
+    which millisecond: all of it, in one transaction of its own, or nothing."""
+    if copy and packed:
+        statements = [_bound(cx, Q.announce_flush, _announced(packed))]
+        statements += [_bound(cx, Q.end_series, end) for end in _ends(ended)]
+        data = pack_copy(packed)
+        await copy_in(cx, b"; ".join([*statements, _COPY]), data)
+        return
+    async with cx.transaction():
+        if packed:
+            await cx.execute(Q.announce_flush, _announced(packed))
+        for one in packed:
+            await cx.execute(Q.insert_blocks, _inserted(one))
+        for end in _ends(ended):
+            await cx.execute(Q.end_series, end)
+
+
+def _bound(cx: Connection, query: str, parameters: Mapping[str, str]) -> bytes:
+    return psycopg.AsyncClientCursor(cx).mogrify(query, parameters).encode()
+
+
+def _announced(packed: Sequence[PackedBlocks]) -> dict[str, str]:
+    """For each organization the times between which it has new samples."""
+    names: list[str] = []
+    earliest: list[Ints] = []
+    latest: list[Ints] = []
+    for one in packed:
+        # Blocks are ordered by organization, so its own stand side by side.
+        first = np.flatnonzero(np.diff(one.blocks.organization, prepend=-1))
+        handles = one.blocks.organization[first].tolist()
+        names += [one.organizations[handle].text for handle in handles]
+        earliest.append(np.minimum.reduceat(one.blocks.first_ms, first))
+        latest.append(np.maximum.reduceat(one.blocks.last_ms, first))
+    return {
+        "organization_ids": f"{{{','.join(names)}}}",
+        "earliest": _moments(np.concatenate(earliest)),
+        "latest": _moments(np.concatenate(latest)),
+        "event": _event(names),
+    }
+
+
+def _moments(times_ms: Ints) -> str:
+    distinct, where = np.unique(times_ms, return_inverse=True)
+    texts = np.datetime_as_string(distinct.astype("datetime64[ms]"), timezone="UTC")
+    return f"{{{','.join(texts[where].tolist())}}}"
+
+
+def _inserted(packed: PackedBlocks) -> dict[str, Any]:
     blocks = packed.blocks
-    ids = [packed.organizations[code] for code in blocks.organization.tolist()]
-    announced = {
+    ids = [packed.organizations[handle].data for handle in blocks.organization.tolist()]
+    return {
         "organization_ids": _array(np.frombuffer(b"".join(ids), "V16"), UUID_OID),
         "earliest": _array(postgres_microseconds(blocks.first_ms), TIMESTAMPTZ_OID),
         "latest": _array(postgres_microseconds(blocks.last_ms), TIMESTAMPTZ_OID),
+        "series_ids": _array(blocks.series_ids, INT4_OID),
+        "offsets_ms": _array(blocks.offsets_ms, INT4_OID),
+        "metric_values": _array(blocks.values, FLOAT8_OID),
+        "start_ats": _array(blocks.starts[:-1] + 1, INT4_OID),
+        "stop_ats": _array(blocks.starts[1:], INT4_OID),
+        "wedding_contexts": [packed.contexts[code] for code in blocks.context],
+        "apm_sources": [packed.sources[code] for code in blocks.source],
     }
-    await cx.execute(Q.announce_flush, {**announced, "event": _event(set(ids))})
-    if copy:
-        data = pack_copy(blocks, packed.organizations, packed.contexts, packed.sources)
-        async with cx.cursor().copy(_COPY) as stream:
-            await stream.write(data)
-        return
-    await cx.execute(
-        Q.insert_blocks,
-        {
-            **announced,
-            "series_ids": _array(blocks.series_ids, INT4_OID),
-            "offsets_ms": _array(blocks.offsets_ms, INT4_OID),
-            "metric_values": _array(blocks.values, FLOAT8_OID),
-            "start_ats": _array(blocks.starts[:-1] + 1, INT4_OID),
-            "stop_ats": _array(blocks.starts[1:], INT4_OID),
-            "wedding_contexts": [packed.contexts[code] for code in blocks.context],
-            "apm_sources": [packed.sources[code] for code in blocks.source],
-        },
-    )
 
 
-async def end_series(cx: Connection, ended: Mapping[UUID, Mapping[int, int]]) -> None:
-    """Notes for each organization which series ended, at which millisecond."""
+def _ends(ended: Mapping[UUID, Mapping[int, int]]) -> Iterator[dict[str, str]]:
     for organization_id, times in ended.items():
-        at = np.fromiter(times.values(), np.int64)
-        await cx.execute(
-            Q.end_series,
-            {
-                "organization_id": organization_id,
-                "series_ids": _array(np.fromiter(times, np.int64), INT4_OID),
-                "ended_at": _array(postgres_microseconds(at), TIMESTAMPTZ_OID),
-            },
-        )
+        yield {
+            "organization_id": str(organization_id),
+            "series_ids": f"{{{','.join(map(str, times))}}}",
+            "ended_at": _moments(np.fromiter(times.values(), np.int64)),
+        }
 
 
 async def count_refusals(cx: Connection, refusals: Mapping[tuple[UUID, str, str], Refusal]) -> None:
@@ -205,19 +235,14 @@ def _array(values: NDArray[np.generic], oid: int) -> _Array:
     return _Array(_ARRAY_OIDS[oid], pack_array(values, oid))
 
 
-def _event(organizations: Collection[bytes]) -> str:
+def _event(organizations: Collection[str]) -> str:
     """One notification a flush. Where it cannot name all organizations it names none, which means
     that any may have new samples."""
-    named = None
+    named = "null"
     if len(organizations) <= MOST_ANNOUNCED_ORGANIZATIONS:
-        named = [str(UUID(bytes=one)) for one in organizations]
-    return json.dumps(
-        {
-            "topic": "metrics",
-            "action": "flush",
-            "id": None,
-            "organization_id": named[0] if named and len(named) == 1 else None,
-            "organization_ids": named,
-        },
-        separators=(",", ":"),
+        named = '["' + '","'.join(organizations) + '"]'
+    only = f'"{next(iter(organizations))}"' if len(organizations) == 1 else "null"
+    return (
+        f'{{"topic":"metrics","action":"flush","id":null,'
+        f'"organization_id":{only},"organization_ids":{named}}}'
     )

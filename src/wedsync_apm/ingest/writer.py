@@ -25,6 +25,7 @@ from wedsync_apm.db.pool import wrap_database_errors
 from wedsync_apm.errors import DatabaseAway, StorageFull
 from wedsync_apm.ingest import model, store
 from wedsync_apm.ingest.calendar import CalendarCache
+from wedsync_apm.ingest.copy_format import PackedBlocks
 from wedsync_apm.ingest.model import Refusal
 from wedsync_apm.metrics.model import (
     CALENDAR,
@@ -252,7 +253,7 @@ class Writer:
         for index, batch in enumerate(batches):
             groups[id(batch.directory)].append(index)
         written: dict[int, Written] = {}
-        packed: list[store.PackedBlocks] = []
+        packed: list[PackedBlocks] = []
         ended: defaultdict[UUID, dict[int, int]] = defaultdict(dict)
         for indexes in groups.values():
             group = [batches[index] for index in indexes]
@@ -262,10 +263,7 @@ class Writer:
             written.update(zip(indexes, results, strict=True))
             for batch in group:
                 _note_ended(batch, ended)
-        async with cx.transaction():
-            for blocks in packed:
-                await store.store_blocks(cx, blocks, copy=self._can_copy)
-            await store.end_series(cx, ended)
+        await store.store_flush(cx, packed, ended, copy=self._can_copy)
         return [written[index] for index in range(len(batches))]
 
     async def _resolve(self, cx: store.Connection, group: Sequence[SampleBatch]) -> None:
@@ -289,7 +287,7 @@ class Writer:
 
     async def _pack(
         self, cx: store.Connection, group: Sequence[SampleBatch]
-    ) -> tuple[store.PackedBlocks, list[Written]]:
+    ) -> tuple[PackedBlocks, list[Written]]:
         directory = group[0].directory
         series = np.concatenate([batch.series for batch in group])
         ids = directory.series_ids(series)
@@ -319,7 +317,7 @@ class Writer:
             context=codes,
             source=source,
         )
-        packed = store.PackedBlocks(blocks, directory.organization_bytes, tuple(contexts), sources)
+        packed = PackedBlocks(blocks, directory.organization_forms, tuple(contexts), sources)
         return packed, results
 
     async def _ask_calendar(

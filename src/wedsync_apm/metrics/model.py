@@ -52,6 +52,14 @@ def infer_metric_type(metric_name: str) -> str:
     return "counter" if metric_name.endswith("_total") else "gauge"
 
 
+@dataclass(frozen=True, slots=True)
+class OrganizationForms:
+    """An organization's id as it is written: made once, for it is needed in every flush."""
+
+    data: bytes
+    text: str
+
+
 class SeriesDirectory:
     """The series that one process has met, and what the database calls them.
 
@@ -63,7 +71,7 @@ class SeriesDirectory:
     def __init__(self, capacity: int = 600_000) -> None:
         self.keys: list[SeriesKey] = []
         self.organizations: list[UUID] = []
-        self.organization_bytes: list[bytes] = []
+        self.organization_forms: list[OrganizationForms] = []
         self._capacity = capacity
         self._handles: dict[SeriesKey, int] = {}
         self._tags: dict[tuple[str, str], tuple[str, str]] = {}
@@ -119,7 +127,8 @@ class SeriesDirectory:
         if found is None:
             found = self._organization_handles[organization_id] = len(self.organizations)
             self.organizations.append(organization_id)
-            self.organization_bytes.append(organization_id.bytes)
+            forms = OrganizationForms(organization_id.bytes, str(organization_id))
+            self.organization_forms.append(forms)
         return found
 
     def organization_of(self, handles: Ints) -> Ints:

@@ -1,7 +1,9 @@
 """Remote write decoding, by both parsers."""
 
+import asyncio
 import struct
 from collections.abc import Callable
+from itertools import permutations
 from uuid import UUID, uuid4
 
 import numpy as np
@@ -9,16 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.remote_write import STALE, field, label, series, varint
+from tests.support.remote_write import STALE, field, label, sample, series, varint
 from wedsync_apm.errors import MalformedBody, TooLarge
 from wedsync_apm.ingest import model
 from wedsync_apm.ingest.limits import IngestLimits
 from wedsync_apm.ingest.model import Decoded, IngestGrant
 from wedsync_apm.ingest.remote_write import (
-    Columns,
     RemoteWriteDecoder,
-    parse_with_protobuf,
-    parse_with_ptars,
+    Samples,
+    read_with_protobuf,
+    read_with_ptars,
 )
 from wedsync_apm.metrics.model import SeriesDirectory, SeriesKey
 
@@ -27,10 +29,10 @@ ORGANIZATION = UUID("8c1f6e0a-93a5-4d0b-9a57-5ad1b1f3c001")
 OWN = IngestGrant(ORGANIZATION)
 PLATFORM = IngestGrant(None)
 
-Parser = Callable[[bytes], Columns]
+Reader = Callable[[bytes], Samples]
 
 
-@pytest.fixture(params=[parse_with_ptars, parse_with_protobuf])
+@pytest.fixture(params=[read_with_ptars, read_with_protobuf])
 def decoder(request: pytest.FixtureRequest) -> RemoteWriteDecoder:
     return RemoteWriteDecoder(SeriesDirectory(), IngestLimits(), request.param)
 
@@ -57,6 +59,14 @@ async def test_samples_of_several_series(decoder: RemoteWriteDecoder) -> None:
     assert last == SeriesKey(ORGANIZATION, "site", "b", (("job", "shop"), ("service", "site")))
     assert last.metric_type == "gauge"
     assert decoded.rejections.count == 0
+
+
+async def test_a_series_without_samples_takes_none_of_its_neighbours(
+    decoder: RemoteWriteDecoder,
+) -> None:
+    body = series({"__name__": "a"}, (1, NOW), (2, NOW + 1)) + series({"__name__": "b"})
+    decoded = await decoder.decode(body, OWN, NOW)
+    assert [key.metric_name for key in keys(decoded)] == ["a", "a"]
 
 
 async def test_service_name_comes_first_and_default_last(decoder: RemoteWriteDecoder) -> None:
@@ -231,31 +241,124 @@ requests = st.lists(
 )
 
 
+Request = list[tuple[dict[str, str], list[tuple[float, int]]]]
+
+
+def encoded(request: Request) -> bytes:
+    return b"".join(series(labels, *samples) for labels, samples in request)
+
+
+def seen(decoded: Decoded) -> object:
+    """Everything that a decoder gives, free of its own numbers."""
+    batch = decoded.batch
+    return (
+        keys(decoded),
+        batch.timestamps_ms.tolist(),
+        batch.values.tobytes(),
+        [(batch.directory.keys[handle], at) for handle, at in batch.ended],
+        reasons(decoded),
+        decoded.rejections.count,
+    )
+
+
+def fresh() -> RemoteWriteDecoder:
+    return RemoteWriteDecoder(SeriesDirectory(), IngestLimits())
+
+
+def decode_or_not(decoder: RemoteWriteDecoder, body: bytes) -> object:
+    try:
+        return seen(asyncio.run(decoder.decode(body, OWN, NOW)))
+    except MalformedBody:
+        return None
+
+
 @given(requests)
-def test_both_parsers_see_the_same(
-    request: list[tuple[dict[str, str], list[tuple[float, int]]]],
-) -> None:
-    body = b"".join(series(labels, *samples) for labels, samples in request)
-    fast, slow = parse_with_ptars(body), parse_with_protobuf(body)
-    assert fast.label_bytes == slow.label_bytes
-    for name in ("label_bounds", "sample_bounds", "timestamps_ms", "histograms"):
-        assert getattr(fast, name).tolist() == getattr(slow, name).tolist(), name
+def test_both_readers_see_the_same(request: Request) -> None:
+    fast, slow = read_with_ptars(encoded(request)), read_with_protobuf(encoded(request))
+    assert fast.bounds.tolist() == slow.bounds.tolist()
+    assert fast.timestamps_ms.tolist() == slow.timestamps_ms.tolist()
     assert fast.values.tobytes() == slow.values.tobytes()
-    for index, (labels, _) in enumerate(request):
-        expected = [label(*one) for one in sorted(labels.items())]
-        assert list(fast.labels_of(index)) == list(slow.labels_of(index)) == expected
 
 
 @given(st.binary(max_size=200))
 @settings(max_examples=300)
-def test_neither_parser_breaks_on_any_bytes(body: bytes) -> None:
+def test_neither_reader_breaks_on_any_bytes(body: bytes) -> None:
     outcomes = []
-    for parse in (parse_with_ptars, parse_with_protobuf):
+    for read in (read_with_ptars, read_with_protobuf):
         try:
-            outcomes.append(parse(body).timestamps_ms.tolist())
+            outcomes.append(read(body).timestamps_ms.tolist())
         except MalformedBody:
             outcomes.append(None)
     # A parser may be stricter than the other about bytes that no sender makes; what both take
     # must mean the same.
     if None not in outcomes:
         assert outcomes[0] == outcomes[1]
+
+
+now_and_then = st.tuples(values, st.integers(NOW - 1000, NOW) | st.just(0))
+few_series = st.lists(
+    st.tuples(
+        st.sampled_from(
+            [
+                {"__name__": "m"},
+                {"__name__": "m", "a": "b"},
+                {"__name__": "m", "a": "\x12\x10\x09"},
+                {"__name__": "m", "a": "\x12\x07\x10"},
+                {"__name__": "n", "é": "\n\x01\n"},
+                {},
+            ]
+        ),
+        st.lists(now_and_then, max_size=3),
+    ),
+    max_size=6,
+)
+
+
+@given(st.lists(few_series, min_size=1, max_size=4))
+@settings(max_examples=300)
+def test_what_a_decoder_remembers_changes_nothing(sent: list[Request]) -> None:
+    decoder = fresh()
+    for request in [*sent, *sent]:
+        body = encoded(request)
+        assert decode_or_not(decoder, body) == decode_or_not(fresh(), body)
+
+
+@given(few_series, st.data())
+@settings(max_examples=300)
+def test_a_known_series_with_something_wrong_in_it_is_read_as_if_it_were_new(
+    request: Request, data: st.DataObject
+) -> None:
+    decoder, body = fresh(), encoded(request)
+    decode_or_not(decoder, body)
+    changed = bytearray(body)
+    for _ in range(data.draw(st.integers(1, 3)) if body else 0):
+        changed[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
+    assert decode_or_not(decoder, bytes(changed)) == decode_or_not(fresh(), bytes(changed))
+
+
+@pytest.mark.parametrize("late", [label("b", "c"), b"\xff"])
+async def test_labels_after_the_samples_are_labels_all_the_same(
+    decoder: RemoteWriteDecoder, late: bytes
+) -> None:
+    plain = field(1, label("__name__", "m"))
+    one = field(2, sample(1.0, NOW))
+    await decoder.decode(field(1, plain + one) * 2, OWN, NOW)
+    decoded = await decoder.decode(
+        field(1, plain + one) + field(1, plain + one + field(1, late)), OWN, NOW
+    )
+    assert len(decoded.batch) + decoded.rejections.count == 2
+    assert decoded.rejections.count == (late == b"\xff")
+    assert len(set(keys(decoded))) == len(decoded.batch)
+
+
+async def test_shuffled_labels_do_not_grow_the_memory_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("wedsync_apm.ingest.remote_write.MOST_REMEMBERED_BYTES", 2_000)
+    decoder = fresh()
+    labels = [label("__name__", "m"), *(label(f"l{n}", "x") for n in range(4))]
+    for order in permutations(labels):
+        decoded = await decoder.decode(series(order, (1, NOW)), OWN, NOW)
+        assert len(decoded.batch) == 1
+        assert decoder.remembered_bytes <= 2_000
+    assert len(decoder.directory) == 1
