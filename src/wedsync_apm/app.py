@@ -31,6 +31,7 @@ from wedsync_apm.db.logins import role_conninfo
 from wedsync_apm.db.pool import open_pool
 from wedsync_apm.egress.client import EgressClient
 from wedsync_apm.egress.policy import EgressPolicy
+from wedsync_apm.ingest.annotating import Annotator
 from wedsync_apm.ingest.intake import Intake
 from wedsync_apm.ingest.limits import IngestLimits
 from wedsync_apm.ingest.writer import Writer
@@ -93,7 +94,12 @@ async def compose(settings: Settings) -> AsyncIterator[Composed]:
             answer_stray=_answer_stray,
         )
         answering = PrometheusApp(cast(App, application), services)
-        front = IngestApp(cast(App, Measured(cast(Any, answering))), grant_by(authenticator), intake)
+        front = IngestApp(
+            cast(App, Measured(cast(Any, answering))),
+            grant_by(authenticator),
+            intake,
+            Annotator(pool),
+        )
         BUILD.set(1, version=__version__)
         yield Composed(front, services)
 

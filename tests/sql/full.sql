@@ -51,3 +51,6 @@ select i.organization_id, i.id, 'email', 'page', 'first', 'k' || i.id || n, case
 from apm_incidents as i cross join generate_series(1, 2) as n;
 insert into apm_deliveries (organization_id, channel, kind, reason, idempotency_key, state, lease_owner, lease_until)
 select o.id, 'email', 'page', 'first', 'leased', 'leased', 'x', now() from organizations as o;
+insert into apm_annotations (organization_id, id, occurred_at, title, text, alert_type, priority, host, aggregation_key, tags, source)
+select o.id, gen_random_uuid(), now() - n * interval '3 hours', 'Deployed', '', 'info', 'normal', '', '', '{}', 'datadog'
+from organizations as o cross join generate_series(1, 500) as n;

@@ -138,6 +138,10 @@ PURPOSES: Final[dict[str, tuple[str, str]]] = {
         OWNER,
         "delete from only apm_private.acknowledge_links where organization_id = %(o)s and incident_id = %(o)s",
     ),
+    "idx_apm_annotations_organization_occurred": (
+        MEMBER,
+        "select * from apm_annotations where organization_id = %(o)s and occurred_at >= now() - interval '1 day' order by occurred_at desc, id desc limit 50",
+    ),
     "idx_apm_dashboards_default": (
         MEMBER,
         "select * from apm_dashboards where organization_id = %(o)s and is_default",

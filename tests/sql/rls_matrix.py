@@ -69,6 +69,7 @@ TENANT_TABLES: Final[dict[str, Access]] = {
     "public.apm_series": READ_BY_ALL,
     "public.apm_metrics": READ_BY_ALL,
     "public.apm_refusals": READ_BY_ALL,
+    "public.apm_annotations": READ_BY_ALL,
     "public.apm_metric_aggregations": READ_BY_ALL,
     "public.apm_configurations": MANAGED,
     "public.apm_alerts": MANAGED,

@@ -21,6 +21,9 @@ values
     (%(organization)s, 'forms', 'submission_time', 480, now() - interval '1 minute');
 insert into apm_refusals (organization_id, day, source, reason, refused_count, last_at)
 values (%(organization)s, current_date, 'api', 'too old', 3, now());
+insert into apm_annotations (
+    organization_id, id, occurred_at, title, text, alert_type, priority, host, aggregation_key, tags, source
+) values (%(organization)s, gen_random_uuid(), now(), 'Deployed', 'by hand', 'info', 'normal', '', '', '{}', 'datadog');
 insert into apm_metric_aggregations (
     organization_id, time_bucket, bucket_width, series_ids, sample_counts, sum_values, min_values, max_values, last_values,
     p50, p95, p99, sketches

@@ -19,6 +19,7 @@ from litestar.types import (
 from wedsync_apm.api import (
     access,
     alerts,
+    annotations,
     configurations,
     events,
     incidents,
@@ -48,6 +49,7 @@ HANDLERS: Final = (
     *configurations.HANDLERS,
     *platform.HANDLERS,
     *samples_out.HANDLERS,
+    *annotations.HANDLERS,
     *events.HANDLERS,
     *process.HANDLERS,
 )

@@ -1,17 +1,24 @@
 """Which way in a request takes, and that all others go on to the rest of the product."""
 
-from wedsync_apm.api.ingest import own, prometheus
+from wedsync_apm.api.ingest import datadog, own, prometheus
 from wedsync_apm.api.ingest.receive import App, Authenticate, Door, Receive, Routes, Scope, Send
+from wedsync_apm.ingest.annotating import Annotate
 from wedsync_apm.ingest.intake import Intake
 
-PROTOCOLS = (own, prometheus)
+PROTOCOLS = (own, prometheus, datadog)
 
 
 class IngestApp:
     """Takes the paths of the protocols, and leaves all else to `inner`."""
 
-    def __init__(self, inner: App, authenticate: Authenticate, intake: Intake) -> None:
-        door = Door(authenticate, intake)
+    def __init__(
+        self,
+        inner: App,
+        authenticate: Authenticate,
+        intake: Intake,
+        annotate: Annotate | None = None,
+    ) -> None:
+        door = Door(authenticate, intake, annotate=annotate)
         self._inner = inner
         self._routes: dict[tuple[str, str], App] = {}
         for protocol in PROTOCOLS:

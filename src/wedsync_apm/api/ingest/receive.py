@@ -6,14 +6,16 @@ as it costs to decode.
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any, Final
 from urllib.parse import parse_qs
+from uuid import UUID
 
 import msgspec
 
+from wedsync_apm.annotations.model import Annotation
 from wedsync_apm.errors import (
     DatabaseAway,
     FieldError,
@@ -23,6 +25,7 @@ from wedsync_apm.errors import (
     Unauthorized,
     WedSyncError,
 )
+from wedsync_apm.ingest.annotating import Annotate
 from wedsync_apm.ingest.compression import unpack
 from wedsync_apm.ingest.intake import Intake, Receipt
 from wedsync_apm.ingest.json_samples import LARGE_BODY_BYTES
@@ -109,8 +112,11 @@ class Door:
         authenticate: Authenticate,
         intake: Intake,
         most_in_flight: int = MOST_BYTES_IN_FLIGHT,
+        *,
+        annotate: Annotate | None = None,
     ) -> None:
         self.intake = intake
+        self._annotate = annotate
         self._authenticate = authenticate
         self._most_bytes, self._most_in_flight = intake.limits.body_bytes, most_in_flight
         self._in_flight = 0
@@ -144,6 +150,12 @@ class Door:
             return await self.intake.take(decode, body, grant)
         finally:
             self._in_flight -= held
+
+    async def annotate(self, source: str, found: Sequence[Annotation]) -> set[UUID]:
+        """Keeps events; gives the organizations among theirs that exist. Raises as `Annotate`."""
+        if self._annotate is None:
+            raise DatabaseAway("Events are not kept by this process.")
+        return await self._annotate(source, found) if found else set()
 
     async def _read(self, request: Incoming) -> bytes:
         declared = request.headers.get("content-length", "")

@@ -1,0 +1,1 @@
+"""Datadog's payloads, from clients of its API and from its Agent."""
