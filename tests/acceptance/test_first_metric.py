@@ -1,0 +1,145 @@
+"""What docs/send-your-first-metric.md tells to run, run against a fresh demo and read back."""
+
+import http.client
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import pytest
+
+from tests.acceptance.test_up import Product, end, free_port, start
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
+
+PAGE = Path(__file__).parents[2] / "docs" / "send-your-first-metric.md"
+FENCE = re.compile(r"^```(?P<head>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its language, what its head says beside it, and under which title it is."""
+
+    language: str
+    marks: tuple[str, ...]
+    text: str
+    title: str
+
+    @property
+    def reads(self) -> list[tuple[str, float]]:
+        """The metrics that it sends, and their values."""
+        found = []
+        for mark in self.marks:
+            if mark.startswith("reads="):
+                metric, _, value = mark.removeprefix("reads=").rpartition("=")
+                found.append((metric, float(value)))
+        return found
+
+
+def blocks() -> list[Block]:
+    page = PAGE.read_text()
+    found = []
+    for match in FENCE.finditer(page):
+        language, *marks = match["head"].split()
+        title = re.findall(r"^## (.+)$", page[: match.start()], re.MULTILINE)[-1]
+        found.append(Block(language, tuple(marks), match["text"], title))
+    return found
+
+
+RUNNABLE = [block for block in blocks() if block.reads]
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A running demo, and what the page's first block has made there."""
+
+    url: str
+    folder: Path
+    environment: dict[str, str]
+
+    def newest(self, metric: str) -> list[dict[str, Any]]:
+        parts = urlsplit(self.url)
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=20)
+        connection.request(
+            "GET",
+            f"/api/v1/query?metric={quote(metric)}",
+            headers={"X-API-Key": self.environment["READ_KEY"]},
+        )
+        answer = connection.getresponse()
+        body = answer.read()
+        connection.close()
+        assert answer.status in {200, 404}, body
+        series: list[dict[str, Any]] = json.loads(body).get("series", [])
+        return series
+
+    def wait_for(self, metric: str, value: float) -> None:
+        deadline = time.monotonic() + 30
+        while True:
+            found = self.newest(metric)
+            if value in [point[1] for one in found for point in one["points"]]:
+                return
+            assert time.monotonic() < deadline, f"{metric} is not {value}: {found}"
+            time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+    folder = tmp_path_factory.mktemp("first")
+    running = start(folder / ".data" / "demo", free_port())
+    yield running
+    end(running)
+
+
+@pytest.fixture(scope="module")
+def shop(product: Product) -> Shop:
+    """Does what the page says first, in the folder in which `make demo` would have been run."""
+    folder = product.data_dir.parents[1]
+    (folder / ".venv").symlink_to(sys.prefix)
+    url = product.runtime["url"]
+    (setup,) = (block.text for block in blocks() if block.marks == ("setup",))
+    assert "http://127.0.0.1:8080" in setup
+    text = setup.replace("http://127.0.0.1:8080", url) + "\nenv"
+    done = subprocess.run(
+        ["sh", "-eu", "-c", text],
+        cwd=folder,
+        env={k: v for k, v in os.environ.items() if not k.startswith("WEDSYNC_APM_")},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    environment = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+    assert environment["KEY"] != environment["READ_KEY"]
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    return Shop(url, folder, environment)
+
+
+@pytest.mark.parametrize("block", RUNNABLE, ids=lambda block: block.title)
+def test_what_the_page_says_works(shop: Shop, block: Block) -> None:
+    command = {"sh": ["sh", "-eu", "-c"], "python": [sys.executable, "-W", "error", "-c"]}
+    done = subprocess.run(
+        [*command[block.language], block.text],
+        cwd=shop.folder,
+        env=shop.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for metric, value in block.reads:
+        shop.wait_for(metric, value)
+
+
+def test_every_section_that_has_something_to_run_is_run() -> None:
+    for block in blocks():
+        if block.language in {"sh", "python"} and "$KEY" in block.text + block.language:
+            assert block.reads, f"a block of {block.title!r} is not run"
+    assert len(RUNNABLE) >= 3
