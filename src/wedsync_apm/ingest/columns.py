@@ -7,6 +7,7 @@ noted by `refuse`, and costs the others nothing.
 from array import array
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
@@ -32,7 +33,11 @@ class Refused(Exception):
 
 def service_of(tags: Mapping[str, str]) -> str:
     """The service that a series belongs to whose protocol has no word of its own for it."""
-    return next(filter(None, map(tags.get, SERVICE_LABELS)), DEFAULT_SERVICE)
+    for label in SERVICE_LABELS:
+        named = tags.get(label)
+        if named:
+            return named
+    return DEFAULT_SERVICE
 
 
 def read_tenant(field: str, named: str | None) -> UUID:
@@ -40,9 +45,12 @@ def read_tenant(field: str, named: str | None) -> UUID:
     if not named:
         raise Refused(model.INVALID, field, "is missing; a platform key needs it on every series")
     try:
-        return UUID(named)
+        return _uuid(named)
     except ValueError:
         raise Refused(model.INVALID, field, "is not a UUID") from None
+
+
+_uuid = lru_cache(maxsize=16_384)(UUID)
 
 
 class SampleColumns:

@@ -52,21 +52,31 @@ class IngestLimits:
         self, service_name: str, metric_name: str, tags: Collection[tuple[str, str]]
     ) -> FieldError | None:
         """What is wrong with what would make a series; None if nothing is."""
-        problem = self.problem_with_name("service_name", service_name)
-        problem = problem or self.problem_with_name("metric_name", metric_name)
-        if problem is None and len(tags) > self.tags:
-            problem = FieldError("tags", f"{len(tags)} tags; at most {self.tags} are taken")
-        for key, value in tags if problem is None else ():
-            field = f"tags.{_shown(key)}"
-            problem = (
-                FieldError("tags", "has an empty name")
-                if not key
-                else _problem_with_text(field, "name", key, self.tag_key_bytes)
-                or _problem_with_text(field, "value", value, self.tag_value_bytes)
-            )
+        problem = self.problem_with_names(service_name, metric_name, len(tags))
+        for tag in tags if problem is None else ():
+            problem = self.problem_with_tag(*tag)
             if problem is not None:
                 break
         return problem
+
+    def problem_with_names(
+        self, service_name: str, metric_name: str, tags: int
+    ) -> FieldError | None:
+        """What is wrong with a series of so many tags, each of which is fine."""
+        problem = self.problem_with_name("service_name", service_name)
+        problem = problem or self.problem_with_name("metric_name", metric_name)
+        if problem is None and tags > self.tags:
+            return FieldError("tags", f"{tags} tags; at most {self.tags} are taken")
+        return problem
+
+    def problem_with_tag(self, key: str, value: str) -> FieldError | None:
+        """What is wrong with a tag's name or value."""
+        if not key:
+            return FieldError("tags", "has an empty name")
+        field = f"tags.{_shown(key)}"
+        return _problem_with_text(field, "name", key, self.tag_key_bytes) or _problem_with_text(
+            field, "value", value, self.tag_value_bytes
+        )
 
     def problem_with_name(self, field: str, name: str) -> FieldError | None:
         """What is wrong with a metric's, a service's or a unit's name."""
