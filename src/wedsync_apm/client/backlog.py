@@ -8,6 +8,7 @@ A batch that cannot be written (the disk is full) waits in memory instead. Over 
 goes: batch by batch in memory, a whole segment on disk, as nothing less frees a byte.
 """
 
+import errno
 import logging
 import os
 import threading
@@ -89,7 +90,7 @@ class Backlog:
             try:
                 self._folder.open()
                 for path in self._folder.segments():
-                    self._take_in(path)
+                    self._take_in_if_readable(path)
                 for name, size in self._folder.strangers():
                     log.warning(
                         "%d bytes that were queued with another key wait in %s; they are sent with"
@@ -157,15 +158,19 @@ class Backlog:
     def read(self, entry: Entry) -> Packed | None:
         """The batch itself; None if it is not on disk any more as it was, and then it is dropped.
 
-        Raises OSError where another try may help.
+        Raises OSError where another try may help: the program has too many files open.
         """
         if entry.batch is not None:
             return entry.batch
         assert entry.segment is not None  # noqa: S101 - one of the two holds it
-        with suppress(FileNotFoundError), entry.segment.path.open("rb") as file:
-            file.seek(entry.offset)
-            if (found := journal.read(file)) is not None:
-                return found[0]
+        try:
+            with entry.segment.path.open("rb") as file:
+                file.seek(entry.offset)
+                if (found := journal.read(file)) is not None:
+                    return found[0]
+        except OSError as exc:
+            if exc.errno in (errno.EMFILE, errno.ENFILE):
+                raise
         log.error("%s could not be read back", entry.segment.path)
         self.settle(entry)
         self._on_drop(entry.count, "unreadable")
@@ -246,6 +251,12 @@ class Backlog:
         sync_folder(path.parent)
         return segment, descriptor
 
+    def _take_in_if_readable(self, path: Path) -> None:
+        try:
+            self._take_in(path)
+        except OSError as exc:
+            log.error("What an earlier process left in %s cannot be read: %s", path, exc)
+
     def _take_in(self, path: Path) -> None:
         """Lists what is in a file that an earlier process wrote. Raises OSError."""
         segment = Segment(path)
@@ -270,7 +281,7 @@ class Backlog:
         self._adopt_at = time.monotonic() + ADOPT_SECONDS
         try:
             for path in self._folder.adopt(self._most_disk_bytes - self._disk_bytes):
-                self._take_in(path)
+                self._take_in_if_readable(path)
         except OSError as exc:
             log.warning("What other processes left in the queue was not found: %s", exc)
 

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from types import TracebackType
 from typing import Final
 
 from wedsync_apm.client.backlog import Backlog
@@ -49,7 +48,7 @@ class Stats:
     """Samples since the start of the process; `waiting` has those that an earlier one left, too.
 
     `dropped` counts by reason: buffer_full, queue_full, too_many_series, too_fast, invalid,
-    unreadable, closed. `problem` is why the last request failed, None if it did not.
+    unreadable, failed, closed. `problem` is why the last request failed, None if it did not.
     """
 
     sent: int
@@ -125,8 +124,8 @@ class Client:
         self._buffer: deque[Sample] = deque()
         self._table = SeriesTable(self._service_name, self._tags)
         self._dropped: dict[str, int] = {}
-        self._is_running = False
         self._threads: tuple[threading.Thread, ...] = ()
+        self._is_started = False
         folder = None
         if self._queue_dir is not None:
             folder = Folder(self._queue_dir, self._keys[0], self._keys[1:])
@@ -232,7 +231,7 @@ class Client:
                 return
             self._is_closed = True
         until = time.monotonic() + (self._exit_timeout if timeout is None else timeout)
-        if not self._is_running:
+        if not self._is_started:
             return
         self._cut()
         tried = self._sender.attempts
@@ -252,12 +251,7 @@ class Client:
     def __enter__(self) -> "Client":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -305,7 +299,7 @@ class Client:
         if self._is_closed:
             self._drop(1, "closed")
             return False
-        if not self._is_running:
+        if not self._is_started:
             self._start()
         return True
 
@@ -326,14 +320,17 @@ class Client:
 
     def _start(self) -> None:
         with self._lock:
-            if self._is_running:
+            if self._is_started:
                 return
-            self._is_running = True
-            for name, loop in (("writer", self._write), ("sender", self._sender.run)):
-                thread = threading.Thread(target=loop, name=f"wedsync-apm-{name}", daemon=True)
-                # Refused while the interpreter ends: then nothing would wait for it either.
-                thread.start()
-                self._threads += (thread,)
+            self._is_started = True
+            try:
+                for name, loop in (("writer", self._write), ("sender", self._sender.run)):
+                    thread = threading.Thread(target=loop, name=f"wedsync-apm-{name}", daemon=True)
+                    thread.start()
+                    self._threads += (thread,)
+            except RuntimeError as exc:
+                # The machine has no more, or the interpreter ends; a later process may send it.
+                log.error("Samples are kept and not sent: %s", exc)
 
     def _write(self) -> None:
         """The loop of the thread that puts what was recorded into the queue."""
@@ -349,6 +346,8 @@ class Client:
     def _cut(self) -> None:
         """Everything recorded until now becomes batches in the queue."""
         with self._cutting:
+            samples: deque[Sample] = deque()
+            kept = 0
             try:
                 self._backlog.open()
                 instance = self._backlog.instance or f"{socket.gethostname()}:{os.getpid()}"
@@ -357,8 +356,10 @@ class Client:
                     samples.extend(self._table.totals(_now_ms(), instance))
                 for batch in pack(samples, self._max_batch, MOST_BODY_BYTES):
                     self._backlog.append(batch)
+                    kept += batch.count
             except Exception:
                 log.exception("Samples could not be put into the queue")
+                self._drop(len(samples) - kept, "failed")
 
     def _can_leave(self, tried: int) -> bool:
         """Whether the server is away, and what waits is safe on disk."""

@@ -4,7 +4,6 @@ import functools
 import inspect
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, Final, TypeVar, cast
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -25,12 +24,7 @@ class Timer:
         self._started.append(time.perf_counter())
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._record((time.perf_counter() - self._started.pop()) * MILLISECONDS)
 
     def __call__(self, function: Function) -> Function:
