@@ -42,6 +42,7 @@ lock: $(STAMP_VENV)
 	$(LOCK) $(if $(UPGRADE),--upgrade) requirements/runtime.in -o requirements/runtime.txt
 	$(LOCK) $(if $(UPGRADE),--upgrade) -c requirements/runtime.txt requirements/dev.in -o requirements/dev.txt
 	$(LOCK) $(if $(UPGRADE),--upgrade) -c requirements/dev.txt requirements/setup.in -o requirements/setup.txt
+	for clients in requirements/clients-*.in; do $(LOCK) $(if $(UPGRADE),--upgrade) "$$clients" -o "$${clients%.in}.txt" || exit 1; done
 
 $(STAMP_VENV): requirements/setup.txt
 	@python=$$(sh .ci/find-python "$(PYTHON)") && \
