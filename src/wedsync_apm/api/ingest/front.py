@@ -1,11 +1,11 @@
 """Which way in a request takes, and that all others go on to the rest of the product."""
 
-from wedsync_apm.api.ingest import datadog, influx, otlp, own, prometheus
+from wedsync_apm.api.ingest import datadog, influx, new_relic, otlp, own, prometheus
 from wedsync_apm.api.ingest.receive import App, Authenticate, Door, Receive, Routes, Scope, Send
 from wedsync_apm.ingest.annotating import Annotate
 from wedsync_apm.ingest.intake import Intake
 
-PROTOCOLS = (own, prometheus, otlp, datadog, influx)
+PROTOCOLS = (own, prometheus, otlp, datadog, influx, new_relic)
 
 
 class IngestApp:
