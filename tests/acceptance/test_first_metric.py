@@ -16,6 +16,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from tests.acceptance.test_up import Product, end, free_port, start
+from tests.support.client_venv import client_python
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
@@ -36,11 +37,14 @@ class Block:
     def reads(self) -> list[tuple[str, float]]:
         """The metrics that it sends, and their values."""
         found = []
-        for mark in self.marks:
-            if mark.startswith("reads="):
-                metric, _, value = mark.removeprefix("reads=").rpartition("=")
-                found.append((metric, float(value)))
+        for mark in self.named("reads"):
+            metric, _, value = mark.rpartition("=")
+            found.append((metric, float(value)))
         return found
+
+    def named(self, name: str) -> list[str]:
+        """What follows `name=` in the head."""
+        return [m.partition("=")[2] for m in self.marks if m.startswith(f"{name}=")]
 
 
 def blocks() -> list[Block]:
@@ -121,25 +125,43 @@ def shop(product: Product) -> Shop:
     return Shop(url, folder, environment)
 
 
-@pytest.mark.parametrize("block", RUNNABLE, ids=lambda block: block.title)
-def test_what_the_page_says_works(shop: Shop, block: Block) -> None:
-    command = {"sh": ["sh", "-eu", "-c"], "python": [sys.executable, "-W", "error", "-c"]}
+def run(shop: Shop, block: Block, before: str = "") -> str:
+    """What the block prints, run after shell commands in `before`."""
+    python: Path | str = sys.executable
+    for name in block.named("with"):
+        python = client_python(name)
+    commands = block.text if block.language == "sh" else f"exec '{python}' -c \"$BLOCK\""
     done = subprocess.run(
-        [*command[block.language], block.text],
+        ["sh", "-eu", "-c", f"{before}\n{commands}"],
         cwd=shop.folder,
-        env=shop.environment,
+        env=shop.environment | {"BLOCK": block.text},
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("block", RUNNABLE, ids=lambda block: block.title)
+def test_what_the_page_says_works(shop: Shop, block: Block) -> None:
+    before = [one.text for one in blocks() for mark in block.named("after") if mark in one.marks]
+    run(shop, block, "\n".join(before))
     for metric, value in block.reads:
         shop.wait_for(metric, value)
 
 
-def test_every_section_that_has_something_to_run_is_run() -> None:
-    for block in blocks():
-        if block.language in {"sh", "python"} and "$KEY" in block.text + block.language:
-            assert block.reads, f"a block of {block.title!r} is not run"
-    assert len(RUNNABLE) >= 3
+def test_the_page_shows_how_to_look_at_it(shop: Shop) -> None:
+    (look,) = (block for block in blocks() if block.marks == ("look",))
+    run(shop, RUNNABLE[0])
+    ((metric, value),) = RUNNABLE[0].reads
+    shop.wait_for(metric, value)
+    (series,) = json.loads(run(shop, look))["series"]
+    assert series["metric"] == metric
+    assert series["points"][0][1] == value
+
+
+def test_what_could_be_run_is_run() -> None:
+    not_run = [b for b in blocks() if b.language in {"sh", "python"} and not b.marks]
+    assert [b.text.split("(")[0] for b in not_run] == ["Client"], "the signature only"
