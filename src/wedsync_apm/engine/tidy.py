@@ -1,9 +1,11 @@
 """Makes room ahead, and clears away what only had to last a while or lost its owner."""
 
 from datetime import datetime
+from typing import Final
 
 from wedsync_apm.db.pool import Connection
 from wedsync_apm.engine import evaluate, rollup, store
+from wedsync_apm.metrics.compaction import store as compaction
 from wedsync_apm.telemetry import Gauge, get_logger
 
 log = get_logger(__name__)
@@ -13,6 +15,9 @@ LATE_BYTES = Gauge(
     "Size of the partition for rows that no partition was made for in time; 0 when all is well.",
     ("partition",),
 )
+
+READERS: Final = (evaluate.READER, *rollup.READERS, compaction.READER)
+"""Whoever follows the flushes: they are kept until all of them have passed."""
 
 
 async def run_once(cx: Connection, at: datetime) -> str:
@@ -27,7 +32,7 @@ async def run_once(cx: Connection, at: datetime) -> str:
                 size,
                 extra={"action": "tidy", "partition": name, "bytes": size},
             )
-    flushes = await store.forget_flushes(cx, (evaluate.READER, *rollup.READERS), at)
+    flushes = await store.forget_flushes(cx, READERS, at)
     leftovers = await store.forget_leftovers(cx, at)
     orphans = await store.resolve_orphaned_incidents(cx, at)
     return (

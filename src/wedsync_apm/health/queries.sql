@@ -178,7 +178,7 @@ select
     coalesce(sum(pg_relation_size(c.oid)) filter (where right(c.relname, 8) = '_default'), 0)::bigint as bytes_beside
 from pg_class as c
 join pg_namespace as n on n.oid = c.relnamespace
-where n.nspname = 'apm_partitions' and c.relkind = 'r'
+where n.nspname = 'apm_partitions' and c.relkind in ('r', 'p')
 
 -- list_storage [apm_api] --
 -- What each table takes with its partitions, indexes and TOAST.

@@ -51,7 +51,7 @@ def as_row(packed: PackedRow) -> Row:
         packed.series_ids,
         None,
         packed.plain,
-        series_clocks=(packed.clocks + 1).astype(np.int16),
+        series_clocks=(packed.clocks + 1).astype(np.int32),
         series_digits=packed.digits.astype(np.int16),
         clock_counts=columns.counts[entries:].astype(np.int32),
         packed_bases=columns.bases,

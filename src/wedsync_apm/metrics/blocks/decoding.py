@@ -31,7 +31,7 @@ class Row:
     scaled_values: NDArray[np.int16] | None = None
     value_base: float | None = None
     value_scale: float | None = None
-    series_clocks: NDArray[np.int16] | None = None
+    series_clocks: NDArray[np.int32] | None = None
     series_digits: NDArray[np.int16] | None = None
     clock_counts: NDArray[np.int32] | None = None
     packed_bases: Ints | None = None

@@ -12,7 +12,7 @@ from wedsync_apm.db.pool import Connection
 from wedsync_apm.db.queries import load_queries
 from wedsync_apm.metrics.blocks.decoding import Row, decode_rows
 from wedsync_apm.metrics.blocks.model import Columns
-from wedsync_apm.metrics.blocks.wire import read_arrays_as_numpy
+from wedsync_apm.metrics.blocks.wire import speak_numpy
 
 Q = load_queries(__package__)
 
@@ -30,7 +30,7 @@ async def read_columns(
     """The samples of [start, end) of one organization as they are stored, whatever the level:
     unsorted, and with what was written twice; `last_wins` sees to both."""
     async with cx.cursor(binary=True, row_factory=kwargs_row(Row)) as cursor:
-        read_arrays_as_numpy(cursor)
+        speak_numpy(cursor)
         await cursor.execute(
             Q.list_blocks,
             {

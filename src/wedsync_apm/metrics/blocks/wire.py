@@ -1,13 +1,14 @@
-"""PostgreSQL's binary arrays straight into numpy, for cursors that ask for it."""
+"""PostgreSQL's binary arrays and strings of bits from and to numpy, for cursors that ask for it."""
 
 import struct
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from psycopg import AsyncCursor
 from psycopg.abc import Buffer
-from psycopg.adapt import Loader
+from psycopg.adapt import Dumper, Loader, PyFormat
 from psycopg.pq import Format
 
 _KINDS: Final = {21: ">i2", 23: ">i4", 20: ">i8", 701: ">f8"}
@@ -35,6 +36,30 @@ def read_array(data: Buffer) -> NDArray[Any]:
     return elements["value"].astype(kind[1:])
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Parameter:
+    """A value that is packed already."""
+
+    oid: int
+    data: bytes
+
+
+def array_parameter(values: NDArray[Any], array_oid: int) -> Parameter:
+    """An array of int2 (1005), int4 (1007), int8 (1016) or float8 (1022)."""
+    oid = _ARRAY_OIDS[array_oid]
+    if not len(values):
+        return Parameter(array_oid, struct.pack(">iii", 0, 0, oid))
+    packed = np.empty(len(values), np.dtype([("length", ">i4"), ("value", _KINDS[oid])]))
+    packed["length"] = packed.dtype["value"].itemsize
+    packed["value"] = values
+    return Parameter(array_oid, _HEAD.pack(1, 0, oid, len(values), 1) + packed.tobytes())
+
+
+def bits_parameter(bits: bytes, count: int) -> Parameter:
+    """The first `count` bits as a `bit varying`."""
+    return Parameter(_BITS_OID, struct.pack(">i", count) + bits)
+
+
 class _ArrayLoader(Loader):
     format = Format.BINARY
 
@@ -50,8 +75,27 @@ class _BitsLoader(Loader):
         return bytes(data[4:])
 
 
-def read_arrays_as_numpy(cursor: AsyncCursor[Any]) -> None:
-    """From here on the cursor, which must be a binary one, gives arrays as numpy has them."""
+class _ParameterDumper(Dumper):
+    format = Format.BINARY
+
+    def __init__(self, cls: type, context: Any = None, oid: int = 0) -> None:
+        super().__init__(cls, context)
+        self.oid = oid
+
+    def get_key(self, obj: Parameter, format: PyFormat) -> tuple[type, int]:  # type: ignore[override]
+        return (self.cls, obj.oid)
+
+    def upgrade(self, obj: Parameter, format: PyFormat) -> Dumper:
+        return type(self)(self.cls, oid=obj.oid)
+
+    def dump(self, obj: Parameter) -> Buffer:
+        return obj.data
+
+
+def speak_numpy(cursor: AsyncCursor[Any]) -> None:
+    """From here on the cursor, which must be a binary one, gives arrays as numpy has them and
+    takes a `Parameter`."""
     for oid in _ARRAY_OIDS:
         cursor.adapters.register_loader(oid, _ArrayLoader)
     cursor.adapters.register_loader(_BITS_OID, _BitsLoader)
+    cursor.adapters.register_dumper(Parameter, _ParameterDumper)

@@ -7,7 +7,7 @@
 alter table public.apm_metrics
     add column sample_count int4,
     -- an entry's clock: the place of its times among the packed columns
-    add column series_clocks int2[],
+    add column series_clocks int4[],
     add column series_digits int2[],
     add column clock_counts int4[],
     add column packed_bases int8[],
@@ -19,7 +19,6 @@ alter table public.apm_metrics
 -- there is nothing left to compress
 alter table public.apm_metrics alter column packed_bits set storage external;
 
--- Not validated: the rows that are there fulfil the stricter ones that go.
 alter table public.apm_metrics drop constraint apm_metrics_level_0;
 alter table public.apm_metrics drop constraint apm_metrics_level_1;
 alter table public.apm_metrics add constraint apm_metrics_level_0 check (
@@ -29,7 +28,7 @@ alter table public.apm_metrics add constraint apm_metrics_level_0 check (
         and cardinality(metric_values) is not distinct from cardinality(series_ids)
         and step_ms is null and scaled_values is null and series_clocks is null
     )
-) not valid;
+);
 -- a compacted row: one series with offsets or a step and plain values or scaled ones; or a packed one
 alter table public.apm_metrics add constraint apm_metrics_level_1 check (
     level <> 1
@@ -53,7 +52,7 @@ alter table public.apm_metrics add constraint apm_metrics_level_1 check (
         and cardinality(packed_rises) = cardinality(packed_bases) and cardinality(packed_units) = cardinality(packed_bases)
         and cardinality(packed_widths) = cardinality(packed_bases) and cardinality(packed_starts) = cardinality(packed_bases)
     )
-) not valid;
+);
 
 -- Whoever writes a block has his transaction's number before he draws the block's: so once all transactions up to
 -- one that began later are over, no lower block id can still come. (nextval() alone would not draw one first.)

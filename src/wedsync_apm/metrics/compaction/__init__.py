@@ -1,0 +1,1 @@
+"""Write batches become packed rows, without anybody who reads seeing a difference."""
