@@ -10,7 +10,7 @@ from wedsync_apm.config import Settings
 from wedsync_apm.db.logins import role_conninfo
 from wedsync_apm.db.pool import Pool, open_pool
 from wedsync_apm.egress import EgressClient, EgressPolicy
-from wedsync_apm.engine import escalate, tidy
+from wedsync_apm.engine import compact, escalate, tidy
 from wedsync_apm.engine.cycle import Cycle, run_forever
 from wedsync_apm.engine.deliver import open_deliver
 from wedsync_apm.engine.evaluate import Evaluator
@@ -71,6 +71,9 @@ def list_cycles(settings: Settings, client: EgressClient, own_client: EgressClie
         *(
             Cycle(f"rollup {name}", rhythm, Rollup(name).run_once, timeout=TIMEOUT_SECONDS)
             for name, rhythm in rhythms.items()
+        ),
+        Cycle(
+            "compact", 30.0, compact.run_once, timeout=compact.TIMEOUT_SECONDS, is_exclusive=False
         ),
         Cycle("tidy", 60.0, tidy.run_once),
         *(
