@@ -34,6 +34,7 @@ from wedsync_apm.egress.policy import EgressPolicy
 from wedsync_apm.ingest.annotating import Annotator
 from wedsync_apm.ingest.intake import Intake
 from wedsync_apm.ingest.limits import IngestLimits
+from wedsync_apm.ingest.statsd.listener import listening
 from wedsync_apm.ingest.writer import Writer
 from wedsync_apm.organizations.identity import Authenticator
 from wedsync_apm.organizations.secrets import load_keyring
@@ -94,11 +95,15 @@ async def compose(settings: Settings) -> AsyncIterator[Composed]:
             answer_stray=_answer_stray,
         )
         answering = PrometheusApp(cast(App, application), services)
+        grant, annotate = grant_by(authenticator), Annotator(pool)
         front = IngestApp(
             cast(App, Measured(cast(Any, answering))),
-            grant_by(authenticator),
+            grant,
             intake,
-            Annotator(pool),
+            annotate,
+        )
+        await stack.enter_async_context(
+            listening(settings.statsd or (), intake, grant, annotate, settings.statsd_flush_seconds)
         )
         BUILD.set(1, version=__version__)
         yield Composed(front, services)

@@ -165,6 +165,49 @@ def _targets(raw: str) -> tuple[str, ...]:
     return items
 
 
+@dataclass(frozen=True, slots=True)
+class StatsdAddress:
+    """A UDP socket, and the key of the organization that all belongs to which comes in by it."""
+
+    host: str
+    port: int
+    key: str = field(repr=False)
+    is_dogstatsd: bool = False
+    """Whether `-5|g` without tags sets a gauge, as DogStatsD has it, and does not change it."""
+
+    @property
+    def name(self) -> str:
+        """For people and telemetry."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+_STATSD: Final = re.compile(
+    r"((?P<dialect>dogstatsd|statsd)://)?"
+    r"(\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<v4>[0-9.]+)):(?P<port>\d{1,5})=(?P<key>\S+)"
+)
+
+
+def _statsd(raw: str) -> tuple[StatsdAddress, ...]:
+    found: list[StatsdAddress] = []
+    for item in filter(None, map(str.strip, raw.split(","))):
+        match = _STATSD.fullmatch(item)
+        try:
+            if match is None or not 0 < int(match["port"]) < 65536:
+                raise ValueError
+            host = str(ipaddress.ip_address(match["v6"] or match["v4"]))
+        except ValueError:
+            raise _UnfitError(
+                "address:port=ingest key, several separated by commas, such as "
+                "127.0.0.1:8125=apm_i_…"
+            ) from None
+        found.append(
+            StatsdAddress(host, int(match["port"]), match["key"], match["dialect"] == "dogstatsd")
+        )
+    if len({(one.host, one.port) for one in found}) < len(found):
+        raise _UnfitError("each address and port once")
+    return tuple(found)
+
+
 def _setting(default: Any, help_text: str, parse: Callable[[str], Any] = _text) -> Any:
     return field(default=default, metadata={"help": help_text, "parse": parse, "secret": False})
 
@@ -263,6 +306,15 @@ class Settings:
     )
     ingest_burst: float = _setting(
         200_000.0, "Samples that one organization may send at once.", _number(1, 1e9)
+    )
+    statsd: tuple[StatsdAddress, ...] | None = _secret(
+        "UDP sockets for StatsD and DogStatsD, comma-separated: address:port=ingest key. All that "
+        "comes in by one is its key's organization's, whoever sends it. Before the address, "
+        "dogstatsd:// lets a negative gauge be a value and not a change. Empty: none.",
+        _statsd,
+    )
+    statsd_flush_seconds: float = _setting(
+        10.0, "What StatsD sends is added up for this long, then stored.", _number(0.1, 300)
     )
     wedding_factor: float = _setting(
         0.5,

@@ -1,0 +1,1 @@
+"""StatsD and DogStatsD over UDP: lines, what they add up to in an interval, and the socket."""
