@@ -15,13 +15,14 @@ select s.organization_id, s.id, s.service_name, s.metric_name, s.tags::text as t
 from public.apm_platform_series(%(organization_ids)s::uuid[], %(metric_names)s::text[]) as s
 
 -- list_platform_blocks --
--- The write batches that can hold samples of [from, to) of some organizations, for a platform reader.
-select b.block_id, (extract(epoch from b."timestamp") * 1000)::bigint as first_ms, b.series_ids, b.offsets_ms,
-    b.metric_values
+-- The rows that can hold samples of [from, to) of some organizations, for a platform reader.
+select b.block_id, b.level, (extract(epoch from b."timestamp") * 1000)::bigint as first_ms, b.series_ids, b.offsets_ms,
+    b.metric_values, b.step_ms, b.scaled_values, b.value_base, b.value_scale, b.series_clocks, b.series_digits,
+    b.clock_counts, b.packed_bases, b.packed_rises, b.packed_units, b.packed_widths, b.packed_starts, b.packed_bits
 from public.apm_platform_blocks(
     %(organization_ids)s::uuid[], %(from)s::timestamptz, %(to)s::timestamptz
 ) as b
-where b.level = 0 and b.series_ids && %(series_ids)s::int4[]
+where b.series_ids && %(series_ids)s::int4[]
 
 -- note_platform_read --
 -- Puts into the audit log what a platform reader asks; false for anybody else.

@@ -6,13 +6,14 @@ from typing import Any, Final
 from uuid import UUID
 
 import numpy as np
-from psycopg.rows import tuple_row
+from psycopg.rows import kwargs_row
 
 from wedsync_apm.db.pool import Connection
 from wedsync_apm.db.queries import load_queries
+from wedsync_apm.metrics.blocks.decoding import Row, decode_rows
 from wedsync_apm.metrics.blocks.model import Columns
 from wedsync_apm.metrics.blocks.store import read_columns
-from wedsync_apm.metrics.blocks.wire import read_arrays_as_numpy
+from wedsync_apm.metrics.blocks.wire import speak_numpy
 from wedsync_apm.metrics.expression.selection import LabelledSeries, read_labels
 
 Q = load_queries(__package__)
@@ -64,8 +65,8 @@ async def read_platform_samples(
 ) -> Columns:
     """The same of many organizations, for a platform reader; none for anybody else."""
     wanted = np.array(series_ids, np.int32)
-    async with cx.cursor(binary=True, row_factory=tuple_row) as cursor:
-        read_arrays_as_numpy(cursor)
+    async with cx.cursor(binary=True, row_factory=kwargs_row(Row)) as cursor:
+        speak_numpy(cursor)
         await cursor.execute(
             Q.list_platform_blocks,
             {
@@ -76,20 +77,9 @@ async def read_platform_samples(
             },
         )
         rows = await cursor.fetchall()
-    if not rows:
-        return Columns.empty()
-    block_ids, first, series, offsets, values = zip(*rows, strict=True)
-    counts = [len(one) for one in series]
-    at = np.repeat(np.array(first, np.int64), counts) + np.concatenate(offsets)
-    columns = Columns(
-        np.concatenate(series),
-        at,
-        np.concatenate(values),
-        np.repeat(np.array(block_ids, np.int64), counts),
-        np.zeros(len(at), np.int32),
-    )
-    inside = (at >= from_ms) & (at <= to_ms)
-    return columns.take(inside & np.isin(columns.series, wanted))
+    columns = decode_rows(rows, wanted)
+    at = columns.timestamps_ms
+    return columns.take((at >= from_ms) & (at <= to_ms))
 
 
 async def note_platform_read(cx: Connection, expression: str) -> bool:
