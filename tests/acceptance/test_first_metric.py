@@ -4,11 +4,13 @@ import http.client
 import json
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -58,6 +60,9 @@ def blocks() -> list[Block]:
 
 
 RUNNABLE = [block for block in blocks() if block.reads]
+DATAGRAMS = [block for block in RUNNABLE if "over=udp" in block.marks]
+REQUESTS = [block for block in RUNNABLE if block not in DATAGRAMS]
+UDP_PORT = "8125"
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,24 @@ def shop(product: Product) -> Shop:
     return Shop(url, folder, environment)
 
 
+@pytest.fixture(scope="module")
+def udp_port(shop: Shop, product: Product) -> Iterator[str]:
+    """The demo again, with what the page tells to start it with."""
+    (block,) = (block for block in blocks() if block.marks == ("listens",))
+    setting, command = block.text.split(" ", 1)
+    assert command.strip() == "make demo"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    name, _, value = setting.partition("=")
+    value = value.replace(UDP_PORT, port).replace("$KEY", shop.environment["KEY"])
+    product.process.send_signal(signal.SIGINT)
+    assert product.process.wait(timeout=60) == 0
+    again = start(product.data_dir, urlsplit(shop.url).port or 0, **{name: value})
+    yield port
+    end(again)
+
+
 def run(shop: Shop, block: Block, before: str = "") -> str:
     """What the block prints, run after shell commands in `before`."""
     python: Path | str = sys.executable
@@ -144,10 +167,18 @@ def run(shop: Shop, block: Block, before: str = "") -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("block", RUNNABLE, ids=lambda block: block.title)
+@pytest.mark.parametrize("block", REQUESTS, ids=lambda block: block.title)
 def test_what_the_page_says_works(shop: Shop, block: Block) -> None:
     before = [one.text for one in blocks() for mark in block.named("after") if mark in one.marks]
     run(shop, block, "\n".join(before))
+    for metric, value in block.reads:
+        shop.wait_for(metric, value)
+
+
+@pytest.mark.parametrize("block", DATAGRAMS, ids=lambda block: block.text.split()[1])
+def test_what_the_page_says_of_udp_works(shop: Shop, udp_port: str, block: Block) -> None:
+    assert UDP_PORT in block.text
+    run(shop, replace(block, text=block.text.replace(UDP_PORT, udp_port)))
     for metric, value in block.reads:
         shop.wait_for(metric, value)
 

@@ -96,7 +96,7 @@ def wait_for(what: Callable[[], object], seconds: float, product: Product, why: 
     raise AssertionError(f"{why} did not happen in {seconds} s:\n{product.log.read_text()}")
 
 
-def start(data_dir: Path, port: int, *more: str) -> Product:
+def start(data_dir: Path, port: int, *more: str, **environment: str) -> Product:
     data_dir.mkdir(parents=True, exist_ok=True)
     log = data_dir.parent / f"{time.monotonic_ns()}.log"
     arguments = ["up", "--demo", "--port", str(port), "--data-dir", str(data_dir)]
@@ -109,7 +109,8 @@ def start(data_dir: Path, port: int, *more: str) -> Product:
             stdin=subprocess.DEVNULL,
             start_new_session=True,
             cwd=data_dir.parent,
-            env={k: v for k, v in os.environ.items() if not k.startswith("WEDSYNC_APM_")},
+            env={k: v for k, v in os.environ.items() if not k.startswith("WEDSYNC_APM_")}
+            | environment,
         )
     product = Product(process, data_dir, log)
     try:
