@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.certificates import certificate
 from tests.support.metrics_receiver import CUT, Receiver, Reply, Request, receiving
 from wedsync_apm.client import Client, Rejection
 from wedsync_apm.client.client import DROPPED
@@ -157,6 +158,34 @@ def test_a_connection_that_is_cut_after_the_samples_were_stored(
     assert client.flush(20)
     assert len(receiver.requests) == 3
     assert receiver.values("m") == [0, 1, 2], "sent three times, there once"
+
+
+def test_a_connection_that_the_server_ended_meanwhile_is_no_trouble(
+    make: Make, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    receiver.behave = lambda request: Reply(hangs_up=True)
+    client = make()
+    for n in range(5):
+        client.gauge("m", n)
+        assert client.flush(10)
+        time.sleep(0.05)
+    assert receiver.values("m") == [0, 1, 2, 3, 4]
+    assert caplog.text == ""
+
+
+def test_by_tls_to_a_server_that_is_trusted_and_no_other(make: Make, tmp_path: Path) -> None:
+    of_server, of_client = certificate(tmp_path, "localhost")
+    with receiving(Receiver(), tls=of_server) as receiver:
+        url = f"{receiver.url}/apm/"
+        wary = make(url=url)
+        wary.gauge("m", 1)
+        assert not wary.flush(1)
+        assert "CERTIFICATE_VERIFY_FAILED" in str(wary.stats().problem)
+        trusting = make(url=url, ssl_context=of_client)
+        trusting.gauge("m", 2)
+        assert trusting.flush(10)
+    assert receiver.values("m") == [2]
+    assert receiver.requests[0].path == "/apm/api/v1/metrics"
 
 
 def test_a_slow_server_slows_nobody_down(make: Make, receiver: Receiver) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,8 @@ class Reply:
     status: int = 202
     body: dict[str, Any] | str | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    hangs_up: bool = False
+    """Afterwards, without a word: as a server does with a connection that it has not heard of."""
 
 
 @dataclass
@@ -98,6 +101,7 @@ def handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()
             self.wfile.write(text.encode())
+            self.close_connection = reply.hangs_up
 
         def log_message(self, format: str, *arguments: object) -> None:
             pass
@@ -113,10 +117,15 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def receiving(receiver: Receiver, port: int = 0) -> Iterator[Receiver]:
+def receiving(
+    receiver: Receiver, port: int = 0, tls: ssl.SSLContext | None = None
+) -> Iterator[Receiver]:
     """The receiver at `url` for as long as the block runs."""
     with _Server(("127.0.0.1", port), handler(receiver)) as server:
         receiver.url = f"http://127.0.0.1:{server.server_port}"
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+            receiver.url = f"https://localhost:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:

@@ -5,8 +5,12 @@ import os
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from wedsync_apm.client.backlog import Backlog
 from wedsync_apm.client.folder import Folder, fingerprint
@@ -238,3 +242,66 @@ def test_nobody_else_may_read_the_queue(make: Make, tmp_path: Path) -> None:
     (segment,) = files(tmp_path)
     assert segment.stat().st_mode & 0o777 == 0o600
     assert segment.parent.stat().st_mode & 0o777 == 0o700
+
+
+class Crashes(RuleBasedStateMachine):
+    """One process after the other, each killed in the middle, its last write torn or not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = TemporaryDirectory()
+        self.recorded: list[Packed] = []
+        self.waiting: list[Packed] = []
+        self.settled: list[Packed] = []
+        self.start()
+
+    def start(self) -> None:
+        self.backlog = Backlog(
+            Folder(self.folder.name, "key", ()),
+            most_memory_bytes=1_000,
+            most_disk_bytes=2**20,
+            on_drop=lambda count, reason: pytest.fail(f"{count} dropped: {reason}"),
+        )
+        self.backlog.open()
+
+    @rule(size=st.sampled_from([1, 50, 70_000]))
+    def append(self, size: int) -> None:
+        one = batch(len(self.recorded), size)
+        self.recorded.append(one)
+        self.waiting.append(one)
+        self.backlog.append(one)
+
+    @precondition(lambda self: self.waiting)
+    @rule()
+    def send(self) -> None:
+        entry = self.backlog.first(0, lambda: True)
+        assert entry is not None
+        assert self.backlog.read(entry) == self.waiting[0]
+        self.backlog.settle(entry)
+        self.settled.append(self.waiting.pop(0))
+
+    @rule(torn=st.binary(max_size=30))
+    def crash(self, torn: bytes) -> None:
+        self.backlog.abandon()
+        left = files(Path(self.folder.name))
+        if left:
+            with left[-1].open("ab") as file:
+                file.write(torn)
+        self.start()
+        found = [self.backlog.read(entry) for entry in self.backlog._entries]
+        again = found[: len(found) - len(self.waiting)]
+        assert found[len(again) :] == self.waiting, "all that was not sent, in its order"
+        assert again == self.settled[len(self.settled) - len(again) :], "nothing but the latest"
+        self.waiting = again + self.waiting  # type: ignore[assignment]
+
+    @invariant()
+    def disk_is_empty_when_nothing_waits(self) -> None:
+        assert bool(files(Path(self.folder.name))) == bool(self.waiting)
+
+    def teardown(self) -> None:
+        self.backlog.abandon()
+        self.folder.cleanup()
+
+
+Crashes.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestCrashes = Crashes.TestCase
