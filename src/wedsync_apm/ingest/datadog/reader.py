@@ -52,9 +52,13 @@ def number(value: Any, field: str) -> float:
             raise Refused(model.INVALID, field, "is no number") from None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Refused(model.INVALID, field, "is no number")
-    if not math.isfinite(value):
+    try:
+        found = float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        found = math.inf
+    if not math.isfinite(found):
         raise Refused(model.NOT_FINITE, field, "is not finite")
-    return float(value)
+    return found
 
 
 def milliseconds(value: Any, field: str) -> int:
