@@ -37,6 +37,8 @@ async def read_columns(
                 "organization_id": organization_id,
                 "from": start,
                 "to": end,
+                "hour_before": start - timedelta(hours=1),
+                "day_before": start - timedelta(days=1),
                 "series_ids": None if series_ids is None else list(series_ids),
             },
         )
