@@ -206,7 +206,7 @@ async def test_a_flush_that_hangs_fails_its_requests_and_the_next_one_works(
 ) -> None:
     with connect(database.owner, autocommit=True) as cx:
         cx.execute("insert into organizations (id, name) values (%s, 'A')", (ORGANIZATION_A,))
-    monkeypatch.setattr("wedsync_apm.ingest.writer.FLUSH_TIMEOUT_SECONDS", 1.0)
+    monkeypatch.setattr("wedsync_apm.ingest.line.TIMEOUT_SECONDS", 1.0)
     async with sending(database) as client:
         await until_taken(client)
         with connect(database.owner) as locker:
@@ -235,7 +235,7 @@ def frozen(server: PostgresServer) -> Iterator[None]:
 async def test_a_frozen_database_is_away_within_the_time_for_a_flush(
     own_server: PostgresServer, own_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wedsync_apm.ingest.writer.FLUSH_TIMEOUT_SECONDS", 2.0)
+    monkeypatch.setattr("wedsync_apm.ingest.line.TIMEOUT_SECONDS", 2.0)
     async with sending(own_database) as client:
         await until_taken(client)
         with frozen(own_server):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
+from uuid import UUID
 
 import numpy as np
 
@@ -11,14 +12,14 @@ from wedsync_apm.errors import FieldError, RateLimited
 from wedsync_apm.ingest import model
 from wedsync_apm.ingest.limits import IngestLimits, SampleBudget
 from wedsync_apm.ingest.model import Arrival, Decode, Decoded, IngestGrant, Rejections
-from wedsync_apm.ingest.writer import Written
+from wedsync_apm.ingest.packing import Written
 from wedsync_apm.metrics.model import Ints, Mask, SampleBatch, SeriesDirectory
 
 
 class SampleWriter(Protocol):
     """What the intake needs of a `Writer`."""
 
-    async def write(self, batch: SampleBatch) -> Written: ...
+    async def write(self, batch: SampleBatch, sender: UUID | None = None) -> Written: ...
 
     def count_refusals(self, source: str, rejections: Rejections) -> None: ...
 
@@ -67,7 +68,7 @@ class Intake:
         if within is not None:
             batch = _select(batch, within)
             positions = None if positions is None else positions[within]
-        written = await self._writer.write(batch)
+        written = await self._writer.write(batch, grant.organization_id)
         for reason, refused in written.refused.items():
             self._reject(batch, refused, reason, rejections, positions)
         if rejections.count:

@@ -7,52 +7,41 @@ so what was acknowledged is on disk.
 """
 
 import asyncio
-import os
-import socket
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
 import numpy as np
-import psycopg
 
 from wedsync_apm.clock import utcnow
-from wedsync_apm.db.pool import wrap_database_errors
-from wedsync_apm.errors import DatabaseAway, StorageFull
+from wedsync_apm.errors import DatabaseAway, RateLimited, StorageFull
 from wedsync_apm.ingest import model, store
 from wedsync_apm.ingest.calendar import CalendarCache
-from wedsync_apm.ingest.copy_format import PackedBlocks
+from wedsync_apm.ingest.line import Line
 from wedsync_apm.ingest.model import Refusal
-from wedsync_apm.metrics.model import (
-    CALENDAR,
-    REFUSED,
-    UNKNOWN_ORGANIZATION,
-    Ints,
-    SampleBatch,
-    SeriesDirectory,
-    split_blocks,
+from wedsync_apm.ingest.packing import (
+    Gathered,
+    Written,
+    all_handles,
+    ended_series,
+    gather,
+    pack,
 )
+from wedsync_apm.ingest.resolver import Resolver
+from wedsync_apm.metrics.model import SampleBatch
 from wedsync_apm.telemetry import Counter, Gauge, Histogram, get_logger
 
 log = get_logger(__name__)
 
 MOST_PENDING_SAMPLES: Final = 2_000_000
 """Samples that may wait for the database (32 bytes each) before senders are told to wait."""
+MOST_PENDING_SHARE: Final = 0.5
+"""Of them, from one organization: the rest of the room is the others'."""
 MOST_FLUSH_SAMPLES: Final = 200_000
-MOST_SERIES_AT_ONCE: Final = 5_000
-"""Series resolved by one statement, which must stay well below the role's statement_timeout."""
-FLUSH_TIMEOUT_SECONDS: Final = 12.0
-"""More than the role's statement_timeout: a server that lives has ended the statement by then."""
-CUT_GRACE_SECONDS: Final = 2.0
-"""After a cut connection the driver has failed by then, or is cancelled."""
-RESOLVE_AGAIN_SECONDS: Final = 900.0
-"""A series' id is asked for again after this long: it, or its organization, may be gone."""
-ASK_AGAIN_SECONDS: Final = 10.0
-"""A refused series is asked for again after this long: there may be room."""
 REFUSALS_EVERY_SECONDS: Final = 1.0
 MOST_REFUSALS: Final = 10_000
 
@@ -67,17 +56,11 @@ PENDING = Gauge("wedsync_apm_ingest_pending_samples", "Samples that wait for a c
 REFUSED_SAMPLES = Counter("wedsync_apm_ingest_samples_refused_total", "By reason", ("reason",))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Written:
-    """What became of a batch: the number committed, and by reason the positions that were not."""
-
-    stored: int
-    refused: Mapping[str, Ints]
-
-
 @dataclass(slots=True, eq=False)
 class _Job:
     batch: SampleBatch
+    resolved_for: float
+    """When the connection was made for which its series are resolved."""
     done: asyncio.Future[Written]
 
 
@@ -91,23 +74,24 @@ class Writer:
         series_limit: int = 20_000,
         most_pending_samples: int = MOST_PENDING_SAMPLES,
     ) -> None:
-        self._conninfo = conninfo
-        self._series_limit = series_limit
+        self._line = Line(conninfo)
+        self._resolver = Resolver(Line(conninfo), series_limit)
         self._most_pending = most_pending_samples
         self._jobs: list[_Job] = []
-        self._unsettled: set[asyncio.Future[Written]] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._writing = 0
         self._pending_samples = 0
+        self._pending_of: defaultdict[UUID | None, int] = defaultdict(int)
         self._refusals: dict[tuple[UUID, str, str], Refusal] = {}
         self._refusals_due = 0.0
         self._wake = asyncio.Event()
         self._closing = False
-        self._cx: store.Connection | None = None
-        self._connected_at = 0.0
-        self._can_copy = False
         self._calendar = CalendarCache()
 
-    async def write(self, batch: SampleBatch) -> Written:
-        """Returns when the batch is committed.
+    async def write(self, batch: SampleBatch, sender: UUID | None = None) -> Written:
+        """Returns when the batch is committed. `sender` is the organization that it comes from,
+        None for the platform.
 
         Raises DatabaseAway when the database cannot be reached or does not keep up, StorageFull
         when its disk is full. Then nothing of the batch is acknowledged, and sending it again is
@@ -116,20 +100,14 @@ class Writer:
         if not len(batch) and not batch.ended:
             return Written(0, {})
         if self._closing:
-            raise DatabaseAway("This process is stopping; nothing was stored.", retry_after=1.0)
-        if self._pending_samples + len(batch) > self._most_pending:
-            raise DatabaseAway(
-                "The database does not keep up; nothing of this request was stored.",
-                retry_after=1.0,
-            )
-        job = _Job(batch, asyncio.get_running_loop().create_future())
-        self._jobs.append(job)
-        self._unsettled.add(job.done)
-        job.done.add_done_callback(self._unsettled.discard)
-        self._pending_samples += len(batch)
-        PENDING.set(self._pending_samples)
-        self._wake.set()
-        return await job.done
+            raise _stopping()
+        with self._room(len(batch), sender):
+            since = self._line.connected_at
+            await self._resolver.resolve(batch.directory, all_handles(batch), older_than=since)
+            job = _Job(batch, since, asyncio.get_running_loop().create_future())
+            self._jobs.append(job)
+            self._wake.set()
+            return await job.done
 
     def count_refusals(self, source: str, rejections: model.Rejections) -> None:
         """Has the owners' counts of refused samples raised, within a second or so."""
@@ -146,6 +124,7 @@ class Writer:
 
     async def run(self) -> None:
         """Flushes until cancelled; then what waits is refused, not lost in silence."""
+        resolving = asyncio.create_task(self._resolver.run(), name="series resolver")
         try:
             while True:
                 await self._wait()
@@ -155,17 +134,52 @@ class Writer:
                     await self._flush_refusals()
         finally:
             self._closing = True
-            self._fail(self._jobs, DatabaseAway("This process is stopping; nothing was stored."))
+            resolving.cancel()
+            _fail(self._jobs, _stopping())
             self._jobs = []
-            await self._disconnect()
+            await self._line.close()
+            with suppress(asyncio.CancelledError):
+                await resolving
 
     async def drain(self) -> None:
         """Takes no more batches, and returns when those that wait are settled."""
         self._closing = True
-        if self._unsettled:
-            await asyncio.wait(self._unsettled)
+        await self._idle.wait()
         if self._refusals:
             await self._flush_refusals()
+
+    @contextmanager
+    def _room(self, samples: int, sender: UUID | None) -> Iterator[None]:
+        """The place of a batch among those that wait, for as long as it waits."""
+        share = self._most_pending * MOST_PENDING_SHARE
+        if self._pending_samples + samples > self._most_pending:
+            raise DatabaseAway(
+                "The database does not keep up; nothing of this request was stored.",
+                retry_after=1.0,
+            )
+        if sender is not None and self._pending_of[sender] + samples > share:
+            raise RateLimited(
+                "Too many samples of yours are waiting; nothing of this request was stored.",
+                retry_after=1.0,
+            )
+        self._count(samples, sender, 1)
+        try:
+            yield
+        finally:
+            self._count(-samples, sender, -1)
+
+    def _count(self, samples: int, sender: UUID | None, writes: int) -> None:
+        self._writing += writes
+        self._pending_samples += samples
+        PENDING.set(self._pending_samples)
+        if sender is not None:
+            self._pending_of[sender] += samples
+            if not self._pending_of[sender]:
+                del self._pending_of[sender]
+        if self._writing:
+            self._idle.clear()
+        else:
+            self._idle.set()
 
     async def _wait(self) -> None:
         if self._jobs:
@@ -192,31 +206,22 @@ class Writer:
         """Commits the jobs together and settles them, whatever happens."""
         try:
             with FLUSH_SECONDS.time():
-                async with self._time_limit():
-                    with wrap_database_errors():
-                        written = await self._store([job.batch for job in jobs])
+                async with self._line.open() as cx:
+                    written = await self._store(cx, jobs)
         except BaseException as exc:
             FLUSHES.inc(outcome="failed")
-            if self._cx is not None and (self._cx.broken or not isinstance(exc, Exception)):
-                await self._disconnect()
             await self._settle_failure(jobs, exc)
             if not isinstance(exc, Exception):
                 raise
             return
         FLUSHES.inc(outcome="committed")
-        self._release(jobs)
         for job, result in zip(jobs, written, strict=True):
-            STORED.inc(result.stored)
-            NOT_FINITE.inc(int(len(job.batch) - np.isfinite(job.batch.values).sum()))
             if not job.done.done():
                 job.done.set_result(result)
 
     async def _settle_failure(self, jobs: list[_Job], exc: BaseException) -> None:
-        if isinstance(exc, TimeoutError):
-            await self._disconnect()
-            exc = DatabaseAway("The database took too long to commit.")
-        elif not isinstance(exc, Exception):
-            exc = DatabaseAway("This process is stopping; nothing was stored.")
+        if not isinstance(exc, Exception):
+            exc = _stopping()
         elif not isinstance(exc, DatabaseAway | StorageFull) and len(jobs) > 1:
             # Something in one of them is not to the database's liking. Each for itself, so that
             # it takes no other down.
@@ -233,102 +238,41 @@ class Writer:
                 "reason": type(exc).__name__,
             },
         )
-        self._release(jobs)
-        self._fail(jobs, exc)
+        _fail(jobs, exc)
 
-    def _release(self, jobs: Sequence[_Job]) -> None:
-        self._pending_samples -= sum(len(job.batch) for job in jobs)
-        PENDING.set(self._pending_samples)
-
-    @staticmethod
-    def _fail(jobs: Sequence[_Job], exc: Exception) -> None:
-        for job in jobs:
-            if not job.done.done():
-                job.done.set_exception(exc)
-
-    async def _store(self, batches: Sequence[SampleBatch]) -> list[Written]:
-        """One transaction for all batches; gives back what became of each."""
-        cx = await self._connection()
+    async def _store(self, cx: store.Connection, jobs: Sequence[_Job]) -> list[Written]:
+        """One transaction for all jobs; gives back what became of each."""
         groups: defaultdict[int, list[int]] = defaultdict(list)
-        for index, batch in enumerate(batches):
-            groups[id(batch.directory)].append(index)
+        for index, job in enumerate(jobs):
+            groups[id(job.batch.directory)].append(index)
         written: dict[int, Written] = {}
-        packed: list[PackedBlocks] = []
-        ended: defaultdict[UUID, dict[int, int]] = defaultdict(dict)
+        packed = []
         for indexes in groups.values():
-            group = [batches[index] for index in indexes]
-            await self._resolve(cx, group)
-            blocks, results = await self._pack(cx, group)
-            packed += [blocks] if len(blocks.blocks) else []
-            written.update(zip(indexes, results, strict=True))
-            for batch in group:
-                _note_ended(batch, ended)
-        await store.store_flush(cx, packed, ended, copy=self._can_copy)
-        return [written[index] for index in range(len(batches))]
+            await self._resolve_again([jobs[index] for index in indexes])
+            gathered = gather([jobs[index].batch for index in indexes])
+            written.update(zip(indexes, gathered.results, strict=True))
+            if len(gathered.ids):
+                await self._ask_calendar(cx, gathered)
+                packed.append(pack(gathered, self._calendar))
+                NOT_FINITE.inc(int(len(gathered.values) - np.isfinite(gathered.values).sum()))
+        ended = ended_series([job.batch for job in jobs])
+        await store.store_flush(cx, packed, ended, copy=self._line.can_copy)
+        STORED.inc(sum(result.stored for result in written.values()))
+        return [written[index] for index in range(len(jobs))]
 
-    async def _resolve(self, cx: store.Connection, group: Sequence[SampleBatch]) -> None:
-        """Settles the ids of all series of the group, those of ended ones included."""
-        directory = group[0].directory
-        now = time.monotonic()
-        handles = directory.unresolved(
-            np.concatenate(
-                [batch.series for batch in group]
-                + [np.array([handle for handle, _ in batch.ended], np.int64) for batch in group]
-            ),
-            # Another database may answer after a reconnect, one restored from a backup for example.
-            older_than=max(now - RESOLVE_AGAIN_SECONDS, self._connected_at),
-            refused_before=now - ASK_AGAIN_SECONDS,
-        )
-        for start in range(0, len(handles), MOST_SERIES_AT_ONCE):
-            part = handles[start : start + MOST_SERIES_AT_ONCE]
-            keys = [directory.keys[handle] for handle in part.tolist()]
-            ids = await store.resolve_series(cx, keys, self._series_limit)
-            directory.resolve(part, ids, now)
+    async def _resolve_again(self, jobs: Sequence[_Job]) -> None:
+        """After a reconnect: what was known is perhaps another database's."""
+        since = self._line.connected_at
+        late = [job.batch for job in jobs if job.resolved_for != since]
+        if late:
+            handles = np.concatenate([all_handles(batch) for batch in late])
+            await self._resolver.resolve(late[0].directory, handles, older_than=since)
 
-    async def _pack(
-        self, cx: store.Connection, group: Sequence[SampleBatch]
-    ) -> tuple[PackedBlocks, list[Written]]:
-        directory = group[0].directory
-        series = np.concatenate([batch.series for batch in group])
-        ids = directory.series_ids(series)
-        taken = ids > 0
-        results = _results(group, ids)
-        organization = directory.organization_of(series)
-        timestamps = np.concatenate([batch.timestamps_ms for batch in group])
-        values = np.concatenate([batch.values for batch in group])
-        contexts: dict[str | None, int] = {}
-        codes = np.concatenate([_context_codes(batch, contexts) for batch in group])
-        sources = sorted({batch.source for batch in group})
-        source = np.repeat(
-            [sources.index(batch.source) for batch in group], [len(batch) for batch in group]
-        )
-        if not taken.all():
-            series, ids, organization = series[taken], ids[taken], organization[taken]
-            timestamps, values = timestamps[taken], values[taken]
-            codes, source = codes[taken], source[taken]
-        if len(series):
-            await self._ask_calendar(cx, directory, organization, timestamps)
-        self._calendar.apply(directory, organization, timestamps, codes, contexts)
-        blocks = split_blocks(
-            organization=organization,
-            series_ids=ids.astype(np.int64),
-            timestamps_ms=timestamps,
-            values=values,
-            context=codes,
-            source=source,
-        )
-        packed = PackedBlocks(blocks, directory.organization_forms, tuple(contexts), sources)
-        return packed, results
-
-    async def _ask_calendar(
-        self,
-        cx: store.Connection,
-        directory: SeriesDirectory,
-        organization: Ints,
-        timestamps: Ints,
-    ) -> None:
-        named = [directory.organizations[handle] for handle in np.unique(organization).tolist()]
-        earliest, latest = int(timestamps.min()), int(timestamps.max())
+    async def _ask_calendar(self, cx: store.Connection, gathered: Gathered) -> None:
+        directory = gathered.batches[0].directory
+        present = np.unique(gathered.organization).tolist()
+        named = [directory.organizations[handle] for handle in present]
+        earliest, latest = int(gathered.timestamps_ms.min()), int(gathered.timestamps_ms.max())
         now = time.monotonic()
         asked = self._calendar.missing(named, earliest, latest, now)
         if asked:
@@ -341,9 +285,8 @@ class Writer:
         refusals, self._refusals = self._refusals, {}
         self._refusals_due = time.monotonic() + REFUSALS_EVERY_SECONDS
         try:
-            async with self._time_limit():
-                with wrap_database_errors():
-                    await store.count_refusals(await self._connection(), refusals)
+            async with self._line.open() as cx:
+                await store.count_refusals(cx, refusals)
         except Exception as exc:
             # Whatever it is: samples must go on being written.
             log.warning(
@@ -351,59 +294,12 @@ class Writer:
                 exc,
                 extra={"action": "refusals_failed", "reason": type(exc).__name__},
             )
-            await self._disconnect()
-            if not isinstance(exc, DatabaseAway | StorageFull | TimeoutError):
+            await self._line.close()
+            if not isinstance(exc, DatabaseAway | StorageFull):
                 return  # it would fail for ever
             for key, newer in self._refusals.items():
                 refusals.setdefault(key, Refusal()).count += newer.count
             self._refusals = refusals
-
-    async def _connection(self) -> store.Connection:
-        if self._cx is None or self._cx.closed:
-            self._cx = await store.connect(self._conninfo)
-            self._connected_at = time.monotonic()
-            self._can_copy = await store.can_copy(self._cx)
-        return self._cx
-
-    @asynccontextmanager
-    async def _time_limit(self) -> AsyncIterator[None]:
-        """Raises TimeoutError when the time for a flush is over.
-
-        The connection is cut before anything is cancelled: a cancelled driver first asks the server
-        to stop and waits for its answer, and a server that hangs has none.
-        """
-        loop = asyncio.get_running_loop()
-        is_over = False
-
-        def end() -> None:
-            nonlocal is_over
-            is_over = True
-            if self._cx is not None:
-                _cut(self._cx)
-
-        timer = loop.call_later(FLUSH_TIMEOUT_SECONDS, end)
-        try:
-            async with asyncio.timeout(FLUSH_TIMEOUT_SECONDS + CUT_GRACE_SECONDS):
-                yield
-        except DatabaseAway as exc:
-            if is_over:
-                raise TimeoutError from exc
-            raise
-        finally:
-            timer.cancel()
-
-    async def _disconnect(self) -> None:
-        cx, self._cx = self._cx, None
-        if cx is not None:
-            _cut(cx)
-            with suppress(Exception):
-                await cx.close()
-
-
-def _cut(cx: store.Connection) -> None:
-    """Ends the connection at the socket, so that whoever waits for the server waits no more."""
-    with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(cx.fileno())) as end:
-        end.shutdown(socket.SHUT_RDWR)
 
 
 @asynccontextmanager
@@ -423,35 +319,11 @@ async def open_writer(conninfo: str, *, series_limit: int = 20_000) -> AsyncIter
             await task
 
 
-def _results(group: Sequence[SampleBatch], ids: np.typing.NDArray[np.int32]) -> list[Written]:
-    """By batch: how many samples go in, and the positions of those that do not."""
-    results, start = [], 0
-    for batch in group:
-        own = ids[start : start + len(batch)]
-        start += len(batch)
-        refused = {
-            reason: np.flatnonzero(own == code)
-            for reason, code in (
-                (model.TOO_MANY_SERIES, REFUSED),
-                (model.UNKNOWN_ORGANIZATION, UNKNOWN_ORGANIZATION),
-            )
-            if (own == code).any()
-        }
-        results.append(Written(int((own > 0).sum()), refused))
-    return results
+def _fail(jobs: Sequence[_Job], exc: Exception) -> None:
+    for job in jobs:
+        if not job.done.done():
+            job.done.set_exception(exc)
 
 
-def _context_codes(batch: SampleBatch, contexts: dict[str | None, int]) -> Ints:
-    """The batch's own contexts by the flush's codes; the rest stays `CALENDAR`."""
-    if batch.context_index is None:
-        return np.full(len(batch), CALENDAR, np.int64)
-    codes = [contexts.setdefault(context, len(contexts)) for context in batch.contexts]
-    # The last entry is what `CALENDAR`, which is -1, finds.
-    return np.array([*codes, CALENDAR], np.int64)[batch.context_index]
-
-
-def _note_ended(batch: SampleBatch, ended: defaultdict[UUID, dict[int, int]]) -> None:
-    for handle, timestamp_ms in batch.ended:
-        series_id = int(batch.directory.series_ids(np.array([handle]))[0])
-        if series_id > 0:
-            ended[batch.directory.keys[handle].organization_id][series_id] = timestamp_ms
+def _stopping() -> DatabaseAway:
+    return DatabaseAway("This process is stopping; nothing was stored.", retry_after=1.0)

@@ -91,13 +91,13 @@ class SeriesDirectory:
     def handle(self, key: SeriesKey) -> int:
         """The handle of a series, a new one if it was never met.
 
-        A unit that comes only now is learnt: the series is unresolved until the database has it.
+        A unit that comes only now is learnt: the database is asked about the series again.
         """
         found = self._handles.get(key)
         if found is not None:
             if key.unit is not None and self.keys[found].unit is None:
                 self.keys[found] = key
-                self._series_id[found] = UNRESOLVED
+                self._resolved_at[found] = -np.inf
             return found
         handle = len(self.keys)
         if handle == len(self._series_id):
