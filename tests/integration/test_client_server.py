@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -20,7 +21,7 @@ from urllib.parse import urlencode
 import pytest
 
 from tests.support.people import connect
-from tests.support.postgres import Database
+from tests.support.postgres import Database, PostgresServer
 from tests.support.serving import World, populate
 from wedsync_apm.client import Client, Rejection
 from wedsync_apm.config import load_or_create_secret
@@ -36,7 +37,7 @@ def until(condition: Callable[[], object], seconds: float = 60) -> None:
 
 
 @dataclass
-class Server:
+class Product:
     """`serve` as a process of its own, on a port that stays the same."""
 
     database: Database
@@ -95,23 +96,36 @@ class Server:
         return [row["metric_value"] for row in rows]
 
 
-@pytest.fixture
-def server(database: Database, tmp_path: Path) -> Iterator[Server]:
-    for role, password in database.passwords.items():
-        load_or_create_secret(tmp_path, f"{role}_password", partial(str, password))
+@pytest.fixture(scope="module")
+def one_for_all(
+    server: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Product]:
+    folder = tmp_path_factory.mktemp("product")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    running = Server(database, tmp_path, port, populate(database))
-    running.start()
-    yield running
-    running.kill()
+    with server.clone() as database:
+        for role, password in database.passwords.items():
+            load_or_create_secret(folder, f"{role}_password", partial(str, password))
+        running = Product(database, folder, port, populate(database))
+        running.start()
+        yield running
+        running.kill()
 
 
-def test_what_a_shop_records_is_what_people_read(server: Server) -> None:
+@pytest.fixture
+def product(one_for_all: Product) -> Product:
+    """Up, whatever the test before did to it. Each test has its own metrics."""
+    assert one_for_all.process is not None
+    if one_for_all.process.poll() is not None:
+        one_for_all.start()
+    return one_for_all
+
+
+def test_what_a_shop_records_is_what_people_read(product: Product) -> None:
     told: list[Rejection] = []
-    key = server.world.keys["ingest"]
-    with Client(server.url, key, service_name="shop", on_rejected=told.append) as client:
+    key = product.world.keys["ingest"]
+    with Client(product.url, key, service_name="shop", on_rejected=told.append) as client:
         client.gauge("basket", 129.5, unit="EUR", tags={"page": "gifts"})
         client.count("orders_total", 3)
         client.gauge("old", 1, at=time.time() - 8 * 24 * 3600)
@@ -120,11 +134,11 @@ def test_what_a_shop_records_is_what_people_read(server: Server) -> None:
         assert client.flush(20)
         assert client.stats().sent == 4
         assert client.stats().rejected == 1
-    (basket,) = server.series("shop.basket", agg="last")
+    (basket,) = product.series("shop.basket", agg="last")
     assert basket["tags"] == {"page": "gifts"}
     assert basket["unit"] == "EUR"
     assert [value for _, value in basket["points"] if value is not None] == [129.5]
-    assert server.values("orders_total") == [0, 3]
+    assert product.values("orders_total") == [0, 3]
     (rejection,) = told
     assert rejection.sample["metric_name"] == "old"
     assert rejection.field == "timestamp"
@@ -133,12 +147,12 @@ def test_what_a_shop_records_is_what_people_read(server: Server) -> None:
 
 @pytest.mark.parametrize(("with_folder", "kills"), [(True, 2), (False, 1)])
 def test_a_server_that_is_killed_in_the_middle_costs_nothing_and_repeats_nothing(
-    server: Server, tmp_path: Path, with_folder: bool, kills: int
+    product: Product, tmp_path: Path, with_folder: bool, kills: int
 ) -> None:
     recorded = 0
     client = Client(
-        server.url,
-        server.world.keys["ingest"],
+        product.url,
+        product.world.keys["ingest"],
         service_name="shop",
         queue_dir=tmp_path / "queue" if with_folder else None,
         flush_interval=0.02,
@@ -153,8 +167,8 @@ def test_a_server_that_is_killed_in_the_middle_costs_nothing_and_repeats_nothing
     def record() -> None:
         nonlocal recorded
         while not stop.is_set():
-            client.gauge("m", recorded)
-            client.count("n_total")
+            client.gauge(f"m_{kills}", recorded)
+            client.count(f"n_{kills}_total")
             recorded += 1
             time.sleep(0.001)
 
@@ -163,9 +177,9 @@ def test_a_server_that_is_killed_in_the_middle_costs_nothing_and_repeats_nothing
     try:
         for _ in range(kills):
             until(partial(has_sent, client.stats().sent + 200))
-            server.kill()
+            product.kill()
             until(lambda: client.stats().problem)
-            server.start()
+            product.start()
     finally:
         stop.set()
         thread.join()
@@ -173,27 +187,68 @@ def test_a_server_that_is_killed_in_the_middle_costs_nothing_and_repeats_nothing
     client.close()
     assert client.stats().rejected == 0
     assert client.stats().dropped == {}
-    assert server.values("m") == list(range(recorded))
-    totals = server.values("n_total")
+    assert product.values(f"m_{kills}") == list(range(recorded))
+    totals = product.values(f"n_{kills}_total")
     assert totals == sorted(totals)
     assert (totals[0], totals[-1]) == (0, recorded)
     assert list(tmp_path.rglob("*.seg")) == []
 
 
 def test_a_key_of_the_wrong_scope_keeps_the_samples_for_a_better_one(
-    server: Server, tmp_path: Path
+    product: Product, tmp_path: Path
 ) -> None:
-    wrong = Client(server.url, server.world.keys["read"], service_name="shop", queue_dir=tmp_path)
-    wrong.gauge("m", 7)
+    wrong = Client(product.url, product.world.keys["read"], service_name="shop", queue_dir=tmp_path)
+    wrong.gauge("held", 7)
     assert not wrong.flush(2)
     assert "403" in str(wrong.stats().problem)
     wrong.close()
     with Client(
-        server.url,
-        server.world.keys["ingest"],
+        product.url,
+        product.world.keys["ingest"],
         service_name="shop",
         queue_dir=tmp_path,
-        previous_keys=[server.world.keys["read"]],
+        previous_keys=[product.world.keys["read"]],
     ) as right:
         assert right.flush(10)
-        until(lambda: server.values("m") == [7])
+        until(lambda: product.values("held") == [7])
+
+
+PROGRAM = """
+import sys, time
+from wedsync_apm.client import Client
+client = Client(sys.argv[1], sys.argv[2], service_name="shop", queue_dir=sys.argv[3])
+for n in range(int(sys.argv[4]), 1_000_000):
+    client.gauge("killed", n)
+    client.flush(0)  # puts it on disk, and does not wait for the answer
+    print(n, flush=True)
+    time.sleep(0.002)
+"""
+
+
+def test_a_program_that_is_killed_while_it_sends_loses_and_repeats_nothing(
+    product: Product, tmp_path: Path
+) -> None:
+    chance = random.Random(20260620)  # noqa: S311 - the same kills each time
+    queue, key = tmp_path / "queue", product.world.keys["ingest"]
+    on_disk: list[int] = []
+    for life in range(6):
+        first = life * 10_000
+        command = [sys.executable, "-c", PROGRAM, product.url, key, str(queue), str(first)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if int(line) >= first + chance.randrange(20, 150):
+                    process.send_signal(signal.SIGKILL)
+                    break
+            rest = process.stdout.read().splitlines()
+            last = int(rest[-1]) if rest else int(line)
+        on_disk += range(first, last + 1)
+    with Client(product.url, key, service_name="shop", queue_dir=queue) as client:
+        assert client.flush(60)
+        assert client.stats().rejected == 0
+    values = product.values("killed")
+    assert len(values) == len(set(values)), (
+        "each is shown once, though some may have been sent twice"
+    )
+    assert set(on_disk) <= set(values)
+    assert len(values) <= len(on_disk) + 6, "at most one a life was on disk and not told of"
