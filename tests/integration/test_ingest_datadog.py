@@ -8,6 +8,7 @@ import zlib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -332,3 +333,17 @@ async def test_too_many_events_wait(api: Running) -> None:
             statuses.append(answer.status_code)
     assert (statuses[0], statuses[-1]) == (200, 429)
     assert int(answer.headers["retry-after"]) >= 1
+    # with a platform key nobody has to wait for another organization
+    here, there = api.world.here, api.world.there
+    events = [
+        {"msg_title": "x", "tags": [f"organization_id:{one}"]} for one in (here, there, UUID(int=0))
+    ]
+    async with poster(api, "platform") as client, api.as_person("oscar") as oscar:
+        answer = await client.post("/datadog/intake", json={"events": {"api": events}})
+        assert answer.status_code == 200
+        assert answer.json()["errors"][:2] == [
+            "[0] event is one of more than 0.2 a second",
+            "[2] organization_id names no organization that exists",
+        ]
+        noted = (await oscar.get("/api/v1/annotations")).json()["items"]
+        assert [one["title"] for one in noted] == ["x"]

@@ -1,5 +1,6 @@
 """Events on their way in: for whom, how many, and kept before the sender is answered."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -73,9 +74,18 @@ def annotation_of(event: Event, arrival: Arrival, columns: SampleColumns) -> Ann
     return annotation
 
 
-Annotate = Callable[[str, Sequence[Annotation]], Awaitable[set[UUID]]]
-"""Keeps events of a source; gives the organizations among theirs that exist. Raises RateLimited
-where an organization sends too many (then none is kept), and DatabaseAway."""
+@dataclass(frozen=True, slots=True)
+class NotKept:
+    """Why the events of one organization were not kept."""
+
+    refused: Refused
+    retry_after: float | None = None
+    """Seconds; None if another try would change nothing."""
+
+
+Annotate = Callable[[str, Sequence[Annotation]], Awaitable[Mapping[UUID, NotKept]]]
+"""Keeps events of a source; gives the organizations of which none was kept. Raises
+DatabaseAway."""
 
 
 class Annotator:
@@ -85,18 +95,49 @@ class Annotator:
         self._pool = pool
         self._budget = SampleBudget(EVENTS_PER_SECOND, EVENTS_AT_ONCE)
 
-    async def __call__(self, source: str, annotations: Sequence[Annotation]) -> set[UUID]:
+    async def __call__(
+        self, source: str, annotations: Sequence[Annotation]
+    ) -> Mapping[UUID, NotKept]:
         """As `Annotate` says."""
-        for organization_id in {one.organization_id for one in annotations}:
-            count = sum(one.organization_id == organization_id for one in annotations)
-            wait = self._budget.take(organization_id, count)
-            if wait:
-                raise RateLimited(
-                    f"More than {EVENTS_PER_SECOND:g} events a second; none of these was kept.",
-                    retry_after=wait,
-                )
-        if not annotations:
-            return set()
-        with wrap_database_errors():
-            async with self._pool.connection() as cx:
-                return await store.note_annotations(cx, source, annotations)
+        not_kept: dict[UUID, NotKept] = {}
+        for organization_id, count in Counter(one.organization_id for one in annotations).items():
+            if wait := self._budget.take(organization_id, count):
+                not_kept[organization_id] = NotKept(_TOO_MANY, wait)
+        within = [one for one in annotations if one.organization_id not in not_kept]
+        if within:
+            with wrap_database_errors():
+                async with self._pool.connection() as cx:
+                    known = await store.note_annotations(cx, source, within)
+            unknown = {one.organization_id for one in within} - known
+            not_kept |= dict.fromkeys(unknown, NotKept(_UNKNOWN))
+        return not_kept
+
+
+async def keep(
+    annotate: Annotate,
+    source: str,
+    found: Sequence[tuple[int | None, Annotation]],
+    columns: SampleColumns,
+    *,
+    may_wait: bool,
+) -> None:
+    """Keeps events with their places in the request, and counts those that are not kept.
+
+    Raises RateLimited, where the sender can be told to wait, and DatabaseAway.
+    """
+    not_kept = await annotate(source, [one for _, one in found]) if found else {}
+    for position, one in found:
+        why = not_kept.get(one.organization_id)
+        if why is None:
+            continue
+        if may_wait and why.retry_after is not None:
+            raise RateLimited(f"{why.refused}; none of these was kept.", why.retry_after)
+        columns.refuse(why.refused, position=position, organization_id=one.organization_id)
+
+
+_TOO_MANY: Final = Refused(
+    model.RATE_LIMIT, "event", f"is one of more than {EVENTS_PER_SECOND:g} a second"
+)
+_UNKNOWN: Final = Refused(
+    model.UNKNOWN_ORGANIZATION, model.ORGANIZATION_LABEL, "names no organization that exists"
+)

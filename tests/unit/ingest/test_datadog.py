@@ -1,6 +1,7 @@
 import asyncio
 import json
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from wedsync_apm.annotations.model import Annotation
 from wedsync_apm.errors import MalformedBody, NotValid, TooLarge
 from wedsync_apm.ingest import model
+from wedsync_apm.ingest.annotating import NotKept
 from wedsync_apm.ingest.datadog.checks import decode_checks
 from wedsync_apm.ingest.datadog.events import event_decoder, intake_decoder
 from wedsync_apm.ingest.datadog.series import (
@@ -42,6 +44,10 @@ def decoded(decode: Decode, body: Any, at: Arrival | None = None) -> Decoded:
 
 async def _decoded(decode: Decode, content: bytes, at: Arrival) -> Decoded:
     return await decode(content, at)
+
+
+async def kept_all(source: str, found: Sequence[Annotation]) -> Mapping[UUID, NotKept]:
+    return {}
 
 
 def samples(found: Decoded) -> list[tuple[str, dict[str, str], int, float]]:
@@ -229,9 +235,12 @@ def test_more_samples_than_a_request_may_carry_are_too_large() -> None:
 
 def test_an_event_that_cannot_be_kept_is_told() -> None:
     found: list[Annotation] = []
-    long = decoded(event_decoder(found), {"title": "x" * 1001, "date_happened": NOW_S})
+    long = decoded(event_decoder(kept_all, found), {"title": "x" * 1001, "date_happened": NOW_S})
     assert told(long) == ["None title has 1001 characters; at most 1000 are kept"]
-    decoded(event_decoder(found), {"title": "t", "alert_type": "user_update", "priority": "odd"})
+    decoded(
+        event_decoder(kept_all, found),
+        {"title": "t", "alert_type": "user_update", "priority": "odd"},
+    )
     (one,) = found
     assert (one.alert_type, one.priority, one.occurred_at.timestamp()) == ("info", "normal", NOW_S)
 
@@ -241,7 +250,7 @@ def test_the_same_event_is_one_annotation_and_another_is_not() -> None:
     event = {"title": "t", "date_happened": NOW_S, "tags": ["a:b"]}
     others: list[dict[str, Any]] = [{"text": "x"}, {"date_happened": NOW_S - 1}, {"tags": []}]
     for more in ({}, {}, *others):
-        decoded(event_decoder(found), event | more)
+        decoded(event_decoder(kept_all, found), event | more)
     assert len({one.id for one in found}) == 4
 
 
@@ -291,8 +300,8 @@ def decoder(name: str) -> Decode:
         "v2": decode_v2,
         "distributions": decode_distributions,
         "checks": decode_checks,
-        "event": event_decoder([]),
-        "intake": intake_decoder([]),
+        "event": event_decoder(kept_all, []),
+        "intake": intake_decoder(kept_all),
     }[name]
 
 

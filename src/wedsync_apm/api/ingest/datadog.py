@@ -26,7 +26,6 @@ from wedsync_apm.errors import (
 from wedsync_apm.ingest.compression import unpack
 from wedsync_apm.ingest.datadog.checks import decode_checks
 from wedsync_apm.ingest.datadog.events import event_decoder, intake_decoder
-from wedsync_apm.ingest.datadog.reader import SOURCE
 from wedsync_apm.ingest.datadog.series import (
     decode_distributions,
     decode_v1,
@@ -96,20 +95,16 @@ def routes(door: Door) -> Routes:
         return await samples(decode_v2, OK_V2)(request, grant)
 
     async def event(request: Incoming, grant: IngestGrant) -> Answer:
-        found: list[Annotation] = []
-        receipt = await door.take(request, grant, event_decoder(found), _unpack(request))
-        known = await door.annotate(SOURCE, found)
-        if not found:
+        kept: list[Annotation] = []
+        decode = event_decoder(door.annotate, kept)
+        receipt = await door.take(request, grant, decode, _unpack(request))
+        if receipt.rejections.count:
             return _told(receipt, OK_V1)
-        (one,) = found
-        if one.organization_id not in known:
-            raise NotValid("organization_id names no organization that exists.")
-        return _json(202, {"status": "ok", "event": _shown(one)})
+        return _json(202, {**OK_V1, "event": _shown(kept[0])})
 
     async def intake(request: Incoming, grant: IngestGrant) -> Answer:
-        found: list[Annotation] = []
-        receipt = await door.take(request, grant, intake_decoder(found), _unpack(request))
-        await door.annotate(SOURCE, found)
+        decode = intake_decoder(door.annotate)
+        receipt = await door.take(request, grant, decode, _unpack(request))
         return _json(200, {"errors": _errors(receipt)} if receipt.rejections.count else {})
 
     async def validate(request: Incoming, grant: IngestGrant) -> Answer:

@@ -25,7 +25,7 @@ from wedsync_apm.errors import (
     Unauthorized,
     WedSyncError,
 )
-from wedsync_apm.ingest.annotating import Annotate
+from wedsync_apm.ingest.annotating import Annotate, NotKept
 from wedsync_apm.ingest.compression import unpack
 from wedsync_apm.ingest.intake import Intake, Receipt
 from wedsync_apm.ingest.json_samples import LARGE_BODY_BYTES
@@ -116,7 +116,7 @@ class Door:
         annotate: Annotate | None = None,
     ) -> None:
         self.intake = intake
-        self._annotate = annotate
+        self.annotate = annotate or _no_annotations
         self._authenticate = authenticate
         self._most_bytes, self._most_in_flight = intake.limits.body_bytes, most_in_flight
         self._in_flight = 0
@@ -150,12 +150,6 @@ class Door:
             return await self.intake.take(decode, body, grant)
         finally:
             self._in_flight -= held
-
-    async def annotate(self, source: str, found: Sequence[Annotation]) -> set[UUID]:
-        """Keeps events; gives the organizations among theirs that exist. Raises as `Annotate`."""
-        if self._annotate is None:
-            raise DatabaseAway("Events are not kept by this process.")
-        return await self._annotate(source, found) if found else set()
 
     async def _read(self, request: Incoming) -> bytes:
         declared = request.headers.get("content-length", "")
@@ -245,6 +239,10 @@ def with_hints(answer: Answer, exc: WedSyncError) -> Answer:
     if isinstance(exc, Unauthorized):
         hints = {"WWW-Authenticate": "Bearer"}
     return replace(answer, headers={**answer.headers, **hints})
+
+
+async def _no_annotations(source: str, found: Sequence[Annotation]) -> Mapping[UUID, NotKept]:
+    raise DatabaseAway("Events are not kept by this process.")
 
 
 def _by_encoding(headers: Mapping[str, str]) -> Unpack:

@@ -1,5 +1,6 @@
 """Events: `POST /api/v1/events` of the API's clients, and those in an Agent's `POST /intake/`."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -7,7 +8,7 @@ import msgspec
 from wedsync_apm.annotations.model import Annotation
 from wedsync_apm.errors import NotValid
 from wedsync_apm.ingest import model
-from wedsync_apm.ingest.annotating import Event, annotation_of
+from wedsync_apm.ingest.annotating import Annotate, Event, annotation_of, keep
 from wedsync_apm.ingest.columns import Refused
 from wedsync_apm.ingest.datadog.reader import SOURCE, Reader, milliseconds
 from wedsync_apm.ingest.datadog.tags import read_tags
@@ -43,8 +44,9 @@ class _AgentEvent(msgspec.Struct):
     tags: list[str] | None = None
 
 
-def event_decoder(found: list[Annotation]) -> Decode:
-    """Puts the one event of a body into `found`. Raises NotValid for what is none."""
+def event_decoder(annotate: Annotate, kept: list[Annotation]) -> Decode:
+    """Keeps the one event of a body, and puts it into `kept`. Raises NotValid for what is none,
+    and RateLimited."""
 
     async def decode(body: bytes, arrival: Arrival) -> Decoded:
         reader = Reader(arrival, SOURCE)
@@ -54,16 +56,18 @@ def event_decoder(found: list[Annotation]) -> Decode:
         except ValueError as exc:
             raise NotValid(f"The body is no event: {exc}.") from exc
         try:
-            found.append(_of_client(one, arrival, reader))
+            kept.append(_of_client(one, arrival, reader))
         except Refused as refused:
             reader.columns.refuse(refused)
+        await _keep(annotate, [(None, event) for event in kept], arrival, reader)
         return reader.finish()
 
     return decode
 
 
-def intake_decoder(found: list[Annotation]) -> Decode:
-    """Puts the events of an Agent's body into `found`; what it says of its host is not kept."""
+def intake_decoder(annotate: Annotate) -> Decode:
+    """Keeps the events of an Agent's body; what it says of its host is not kept. Raises
+    RateLimited."""
 
     async def decode(body: bytes, arrival: Arrival) -> Decoded:
         reader = Reader(arrival, SOURCE)
@@ -73,14 +77,27 @@ def intake_decoder(found: list[Annotation]) -> Decode:
         items = [item for one in lists if isinstance(one, list) for item in one]
         if len(items) > MOST_EVENTS:
             raise NotValid(f"{len(items)} events in one request; at most {MOST_EVENTS} are taken.")
+        found: list[tuple[int | None, Annotation]] = []
         for position, item in enumerate(items):
             try:
-                found.append(_of_agent(item, arrival, reader))
+                found.append((position, _of_agent(item, arrival, reader)))
             except Refused as refused:
                 reader.columns.refuse(refused, position=position)
+        await _keep(annotate, found, arrival, reader)
         return reader.finish()
 
     return decode
+
+
+async def _keep(
+    annotate: Annotate,
+    found: Sequence[tuple[int | None, Annotation]],
+    arrival: Arrival,
+    reader: Reader,
+) -> None:
+    # One organization over its rate must not hold up the others of a platform key.
+    may_wait = not arrival.grant.is_platform
+    await keep(annotate, SOURCE, found, reader.columns, may_wait=may_wait)
 
 
 def _of_client(one: _Event, arrival: Arrival, reader: Reader) -> Annotation:

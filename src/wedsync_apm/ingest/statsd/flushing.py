@@ -6,7 +6,7 @@ from typing import Final
 
 from wedsync_apm.annotations.model import Annotation
 from wedsync_apm.ingest import model
-from wedsync_apm.ingest.annotating import Event, annotation_of
+from wedsync_apm.ingest.annotating import Annotate, Event, annotation_of, keep
 from wedsync_apm.ingest.columns import Refused, SampleColumns
 from wedsync_apm.ingest.datadog.tags import read_tags
 from wedsync_apm.ingest.model import Arrival, Decode, Decoded
@@ -22,8 +22,8 @@ class _Known(dict[tuple[object, ...], int]):
     """Handles by organization, series and suffix."""
 
 
-def flush_decoder(gathered: Gathered, found: list[Annotation]) -> Decode:
-    """Makes samples of an interval, and puts its events into `found`; there is no body to read."""
+def flush_decoder(gathered: Gathered, annotate: Annotate) -> Decode:
+    """Makes samples of an interval, and keeps its events; there is no body to read."""
 
     async def decode(body: bytes, arrival: Arrival) -> Decoded:
         columns = SampleColumns(arrival, SOURCE)
@@ -45,11 +45,13 @@ def flush_decoder(gathered: Gathered, found: list[Annotation]) -> Decode:
                 )
         for key, at_ms, value in gathered.stamped:
             _add(columns, arrival, key, at_ms=at_ms, value=value)
+        found: list[tuple[None, Annotation]] = []
         for event, came_ms in gathered.events:
             try:
-                found.append(annotation_of(_event(event, came_ms), arrival, columns))
+                found.append((None, annotation_of(_event(event, came_ms), arrival, columns)))
             except Refused as refused:
                 columns.refuse(refused)
+        await keep(annotate, SOURCE, found, columns, may_wait=False)
         return columns.finish()
 
     return decode

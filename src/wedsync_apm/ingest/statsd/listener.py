@@ -15,14 +15,12 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from wedsync_apm.annotations.model import Annotation
 from wedsync_apm.config import StatsdAddress
 from wedsync_apm.errors import DatabaseAway, Forbidden, RateLimited, StorageFull, Unauthorized
-from wedsync_apm.ingest import model
 from wedsync_apm.ingest.annotating import Annotate
 from wedsync_apm.ingest.intake import Intake
 from wedsync_apm.ingest.model import IngestGrant
-from wedsync_apm.ingest.statsd.flushing import SOURCE, flush_decoder
+from wedsync_apm.ingest.statsd.flushing import flush_decoder
 from wedsync_apm.ingest.statsd.gathering import (
     DROPPED,
     MOST_BYTES,
@@ -37,10 +35,14 @@ log = get_logger(__name__)
 
 LONGEST_DATAGRAM: Final = 65_535
 READ_AT_ONCE: Final = 50
-"""Datagrams between which others get their turn."""
+"""Datagrams between which others get their turn, unless they have more lines than"""
+LINES_AT_ONCE: Final = 500
+"""these, of about 6 us each."""
 RECEIVE_BUFFER_BYTES: Final = 4 * 1024 * 1024
 MOST_CELLS_AT_ONCE: Final = 5_000
 """Of a part of an interval; the figures of so many are below what a request may carry."""
+LAST_READS: Final = 200
+"""More than a full buffer of datagrams of the usual size."""
 LAST_FLUSH_SECONDS: Final = 5.0
 
 DATAGRAMS = Counter(
@@ -112,8 +114,9 @@ class StatsdListener:
     async def close(self) -> None:
         """Reads what has arrived, stores it, and gives the socket back."""
         if self._socket is not None:
-            while self._read_some():
-                pass
+            for _ in range(LAST_READS):  # and not for as long as somebody sends
+                if not self._read_some():
+                    break
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_FLUSH_SECONDS):
                 await self.flush()
@@ -142,19 +145,11 @@ class StatsdListener:
 
     async def _store(self, part: Gathered, grant: IngestGrant) -> bool:
         """Whether the part is done with, stored or not."""
-        found: list[Annotation] = []
         try:
-            await self._intake.take(flush_decoder(part, found), b"", grant)
-            part.cells, part.stamped, part.refused = [], [], []
-            await self._annotate(SOURCE, found)
-        except (DatabaseAway, StorageFull) as exc:
+            await self._intake.take(flush_decoder(part, self._annotate), b"", grant)
+        except (DatabaseAway, StorageFull, RateLimited) as exc:
             self._tell("statsd_waits", f"waits: {exc.detail}")
             return False
-        except RateLimited as exc:
-            if part.cells or part.stamped:
-                self._tell("statsd_waits", f"waits: {exc.detail}")
-                return False
-            self._gatherer.refuse(model.RATE_LIMIT, "is one event too many", len(found))
         except Exception:
             log.exception(
                 "An interval could not be stored", extra={"action": "statsd_flush_failed"}
@@ -184,6 +179,7 @@ class StatsdListener:
             if not self._is_refused:
                 self._tell("statsd_key_refused", f"takes nothing: {exc.detail}", always=True)
             self._grant, self._is_refused = None, True
+            LOST.inc(sum(map(len, self._pending)), listener=self._address.name)
             self._pending.clear()
             self._pending_bytes = 0
         except DatabaseAway as exc:
@@ -233,7 +229,7 @@ class StatsdListener:
         now = self._clock_ms()
         datagrams = taken = refused = 0
         is_empty = False
-        while datagrams < READ_AT_ONCE and not is_empty:
+        while datagrams < READ_AT_ONCE and taken + refused < LINES_AT_ONCE and not is_empty:
             try:
                 datagram = self._socket.recv(LONGEST_DATAGRAM)
             except OSError:
