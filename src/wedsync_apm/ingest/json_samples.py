@@ -23,6 +23,7 @@ import msgspec
 from wedsync_apm.errors import FieldError, MalformedBody, NotValid, UnsupportedMedia
 from wedsync_apm.ingest import model
 from wedsync_apm.ingest.columns import Refused, SampleColumns, read_tenant
+from wedsync_apm.ingest.limits import IngestLimits
 from wedsync_apm.ingest.model import Arrival, Decode, Decoded
 from wedsync_apm.metrics.model import CALENDAR
 
@@ -87,6 +88,9 @@ def decoder(content_type: str) -> Decode:
     """The decoder for a content type, which need not be one that we know: decoding tells."""
 
     async def decode(body: bytes, arrival: Arrival) -> Decoded:
+        if content_type in NDJSON_TYPES:
+            # Before they are cut apart: a line of one byte becomes dozens here.
+            arrival.limits.check_samples(max(body.count(b"\n"), body.count(b"\r")))
         if len(body) < LARGE_BODY_BYTES:
             items = split_body(body, content_type)
         else:
@@ -181,6 +185,14 @@ class ArrivalTimes:
         self._last[handle] = timestamp
         return timestamp
 
+    def reserve(self, handle: int, count: int, now_ms: int, latest_ms: int) -> int:
+        """The first of the series' next `count` free milliseconds; those beyond `latest_ms` stay
+        free."""
+        first = max(now_ms, self._last.get(handle, 0) + 1)
+        if first <= latest_ms:
+            self._last[handle] = min(first + count - 1, latest_ms)
+        return first
+
 
 class JsonReader:
     """Reads the samples of one request into columns."""
@@ -253,24 +265,28 @@ class JsonReader:
     def _context(self, given: dict[str, Any] | None) -> int:
         if given is None:
             return CALENDAR
-        if _is_deeper(given, MOST_CONTEXT_LEVELS):
-            reason = f"is nested deeper than {MOST_CONTEXT_LEVELS} levels"
-            raise Refused(model.INVALID, "wedding_context", reason)
-        try:
-            msgspec.convert(given, _WeddingContext)
-            text = _encode(given).decode()
-        except (msgspec.ValidationError, msgspec.EncodeError, UnicodeEncodeError) as exc:
-            field, reason = _explain(exc)
-            field = f"wedding_context.{field}" if field else "wedding_context"
-            raise Refused(model.INVALID, field, reason) from None
-        if len(text) > self._arrival.limits.context_bytes:
-            most = self._arrival.limits.context_bytes
-            reason = f"is longer than {most} bytes of JSON"
-            raise Refused(model.INVALID, "wedding_context", reason)
-        if not _is_storable(given):
-            reason = "contains a NUL character or a number that is not finite"
-            raise Refused(model.INVALID, "wedding_context", reason)
-        return self._columns.context(text)
+        return self._columns.context(context_text(given, self._arrival.limits))
+
+
+def context_text(given: dict[str, Any], limits: IngestLimits) -> str:
+    """A wedding context as it is stored. Raises Refused."""
+    if _is_deeper(given, MOST_CONTEXT_LEVELS):
+        reason = f"is nested deeper than {MOST_CONTEXT_LEVELS} levels"
+        raise Refused(model.INVALID, "wedding_context", reason)
+    try:
+        msgspec.convert(given, _WeddingContext)
+        text = _encode(given).decode()
+    except (msgspec.ValidationError, msgspec.EncodeError, UnicodeEncodeError) as exc:
+        field, reason = _explain(exc)
+        field = f"wedding_context.{field}" if field else "wedding_context"
+        raise Refused(model.INVALID, field, reason) from None
+    if len(text) > limits.context_bytes:
+        reason = f"is longer than {limits.context_bytes} bytes of JSON"
+        raise Refused(model.INVALID, "wedding_context", reason)
+    if not _is_storable(given):
+        reason = "contains a NUL character or a number that is not finite"
+        raise Refused(model.INVALID, "wedding_context", reason)
+    return text
 
 
 def _sample(item: object) -> _Sample:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wedsync_apm.errors import MalformedBody, NotValid, UnsupportedMedia
-from wedsync_apm.ingest import model
+from wedsync_apm.errors import MalformedBody, NotValid, TooLarge, UnsupportedMedia
+from wedsync_apm.ingest import json_samples, model
 from wedsync_apm.ingest.json_samples import ArrivalTimes, JsonReader, split_body
 from wedsync_apm.ingest.limits import IngestLimits
 from wedsync_apm.ingest.model import Arrival, Decoded, IngestGrant
@@ -217,6 +217,16 @@ def test_ndjson_refuses_line_by_line() -> None:
     decoded = decode("\r\n".join(lines), "application/x-ndjson")
     assert len(decoded.batch) == 2
     assert [error.index for error in decoded.rejections.listed] == [1, 2, 3, 5]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+async def test_too_many_lines_are_not_even_cut_apart(
+    end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_samples, "split_body", None)
+    arrival = Arrival(IngestGrant(ORGANIZATION), SeriesDirectory(), IngestLimits(), NOW)
+    with pytest.raises(TooLarge):
+        await json_samples.decoder("application/x-ndjson")(end.encode() * 100_001, arrival)
 
 
 @pytest.mark.parametrize("body", ["", "{", '{"samples":[', "\xff", "NaN,", '{"samples":[{]}'])

@@ -1,4 +1,4 @@
-"""`POST /api/v1/metrics`: our own JSON and NDJSON."""
+"""`POST /api/v1/metrics`: our own JSON, NDJSON and Arrow IPC stream."""
 
 from typing import Final
 
@@ -13,8 +13,9 @@ from wedsync_apm.api.ingest.receive import (
     problem,
 )
 from wedsync_apm.errors import FieldError, NotValid
-from wedsync_apm.ingest import json_samples
+from wedsync_apm.ingest import arrow, json_samples
 from wedsync_apm.ingest.intake import Receipt
+from wedsync_apm.ingest.model import Decode
 
 PATH: Final = "/api/v1/metrics"
 
@@ -25,9 +26,13 @@ def routes(door: Door) -> Routes:
 
     async def take(request: Incoming) -> Answer:
         grant = await door.admit(request)
-        return _answer(await door.take(request, grant, json_samples.decoder(request.media_type)))
+        return _answer(await door.take(request, grant, _decoder(request.media_type)))
 
     return {("POST", PATH): endpoint(take, problem)}
+
+
+def _decoder(media_type: str) -> Decode:
+    return arrow.decode if media_type == arrow.ARROW_TYPE else json_samples.decoder(media_type)
 
 
 def _answer(receipt: Receipt) -> Answer:
