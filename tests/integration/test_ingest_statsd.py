@@ -1,6 +1,8 @@
 """StatsD's clients against the real sockets of a real server."""
 
 import asyncio
+import os
+import signal
 import socket
 import sys
 import time
@@ -250,3 +252,43 @@ async def test_a_second_process_takes_over_the_port(
             await until(lambda: shown("statsd_is_taking", port) == 1)
             send(port, b"taken.over:1|c")
             await until(lambda: "taken.over" in last(engine))
+
+
+async def test_a_process_that_is_told_to_end_stores_what_it_has(
+    database: Database, world: World, engine: Connection, port: int, tmp_path: Path
+) -> None:
+    settings = settings_for(database, tmp_path)
+    log = (tmp_path / "log").open("wb")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "wedsync_apm",
+        "serve",
+        env={
+            **os.environ,
+            "WEDSYNC_APM_DATABASE_URL": str(settings.database_url),
+            "WEDSYNC_APM_DATA_DIR": str(tmp_path),
+            "WEDSYNC_APM_PORT": "0",
+            "WEDSYNC_APM_STATSD": f"127.0.0.1:{port}={world.keys['ingest']}",
+            "WEDSYNC_APM_STATSD_FLUSH_SECONDS": "300",
+        },
+        stdout=log,
+        stderr=log,
+    )
+    try:
+        await until(lambda: is_bound(port), 60)
+        send(port, *[b"parting:1|c"] * 100)
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 30) == 0, (tmp_path / "log").read_text()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        log.close()
+    assert sums(engine) == {"parting": 100}
+    assert world.keys["ingest"] not in (tmp_path / "log").read_text()
+
+
+def is_bound(port: int) -> bool:
+    table = Path("/proc/net/udp").read_text().splitlines()[1:]
+    return any(line.split()[1].endswith(f":{port:04X}") for line in table)

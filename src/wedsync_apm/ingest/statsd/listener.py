@@ -41,6 +41,7 @@ LINES_AT_ONCE: Final = 500
 RECEIVE_BUFFER_BYTES: Final = 4 * 1024 * 1024
 MOST_CELLS_AT_ONCE: Final = 5_000
 """Of a part of an interval; the figures of so many are below what a request may carry."""
+OPEN_AGAIN_SECONDS: Final = 5.0
 LAST_READS: Final = 200
 """More than a full buffer of datagrams of the usual size."""
 LAST_FLUSH_SECONDS: Final = 5.0
@@ -100,16 +101,21 @@ class StatsdListener:
         while True:
             try:
                 await self._check_key()
-                self._open()
-                now = self._clock_ms()
-                next_at = (now // self._interval_ms + 1) * self._interval_ms
-                await asyncio.sleep((next_at - now) / 1000)
+                await self._listen()
                 await self._check_key()
                 await self.flush()
             except Exception:
                 # Whatever it is: what comes next must go on being taken.
                 log.exception("StatsD stumbled", extra={"action": "statsd_failed"})
                 await asyncio.sleep(1)
+
+    async def _listen(self) -> None:
+        """Until the interval ends, whatever happens to the clock meanwhile."""
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + (self._interval_ms - self._clock_ms() % self._interval_ms) / 1000
+        while (left := ends - loop.time()) > 0:
+            self._open()
+            await asyncio.sleep(min(left, OPEN_AGAIN_SECONDS) if self._socket is None else left)
 
     async def close(self) -> None:
         """Reads what has arrived, stores it, and gives the socket back."""
@@ -190,8 +196,7 @@ class StatsdListener:
         IS_TAKING.set(float(taking), listener=self._address.name)
 
     def _open(self) -> None:
-        """Opens the socket if it is not; another process that has the port may be gone by the next
-        interval."""
+        """Opens the socket if it is not; another process that has the port may be gone by now."""
         if self._socket is not None:
             return
         host, port = self._address.host, self._address.port
