@@ -125,6 +125,19 @@ def test_without_a_call_it_is_sent_at_the_interval_and_when_a_batch_is_full(
     assert receiver.values("fast") == list(range(10))
 
 
+def test_what_piled_up_in_small_flushes_goes_out_in_few_requests(
+    make: Make, receiver: Receiver, tmp_path: Path
+) -> None:
+    receiver.behave = Script(Reply(503, headers={"Retry-After": "1"}), Reply())
+    client = make(queue_dir=tmp_path, max_batch=100)
+    for n in range(150):
+        client.gauge("m", n)
+        client.flush(0)
+    assert client.flush(20)
+    assert receiver.values("m") == list(range(150))
+    assert len(receiver.requests) <= 4
+
+
 def test_a_server_that_asks_for_a_pause_gets_it(make: Make, receiver: Receiver) -> None:
     receiver.behave = Script(Reply(429, headers={"Retry-After": "1"}), Reply())
     client = make()

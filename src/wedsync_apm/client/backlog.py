@@ -73,7 +73,7 @@ class Backlog:
         self._changed = threading.Condition(threading.Lock())
         self._entries: deque[Entry] = deque()
         self._segments: deque[Segment] = deque()
-        self._sending: Entry | None = None
+        self._sending: tuple[Entry, ...] = ()
         self._memory_bytes = self._disk_bytes = 0
         self._last_number = 0
         self._is_open = self._is_failing = False
@@ -139,21 +139,29 @@ class Backlog:
             self._make_room()
             self._changed.notify_all()
 
-    def first(self, seconds: float, is_stopping: Callable[[], bool]) -> Entry | None:
-        """The oldest batch, which is not dropped until `settle` or `put_back`; waits for one, or
-        for `wake`."""
+    def first(
+        self, most_samples: int, seconds: float, is_stopping: Callable[[], bool]
+    ) -> tuple[Entry, ...]:
+        """The oldest batches, as many as have so many samples together but at least one; waits for
+        it, or for `wake`. They are not dropped until `settle` or `put_back`."""
         with self._changed:
             if not self._entries:
                 self._adopt()
             if not self._entries and not is_stopping():
                 self._changed.wait(seconds)
-            self._sending = self._entries[0] if self._entries else None
+            chosen: list[Entry] = []
+            for entry in self._entries:
+                most_samples -= entry.count
+                if chosen and most_samples < 0:
+                    break
+                chosen.append(entry)
+            self._sending = tuple(chosen)
             return self._sending
 
     def put_back(self) -> None:
-        """The batch that `first` gave waits again."""
+        """What `first` gave waits again."""
         with self._changed:
-            self._sending = None
+            self._sending = ()
 
     def read(self, entry: Entry) -> Packed | None:
         """The batch itself; None if it is not on disk any more as it was, and then it is dropped.
@@ -176,12 +184,13 @@ class Backlog:
         self._on_drop(entry.count, "unreadable")
         return None
 
-    def settle(self, entry: Entry) -> None:
-        """The batch need not be kept any longer."""
+    def settle(self, *entries: Entry) -> None:
+        """These need not be kept any longer."""
         with self._changed:
-            self._sending = None
-            self._entries.remove(entry)
-            self._release(entry)
+            self._sending = tuple(entry for entry in self._sending if entry not in entries)
+            for entry in entries:
+                self._entries.remove(entry)
+                self._release(entry)
             self._changed.notify_all()
 
     def wait_settled(self, until: float, is_enough: Callable[[], bool] = lambda: False) -> bool:
@@ -287,14 +296,14 @@ class Backlog:
 
     def _make_room(self) -> None:
         while self._memory_bytes > self._most_memory_bytes:
-            entry = next((e for e in self._entries if e.batch and e is not self._sending), None)
+            entry = next((e for e in self._entries if e.batch and e not in self._sending), None)
             if entry is None:
                 break
             self._drop(entry)
         while self._disk_bytes > self._most_disk_bytes or len(self._entries) > MOST_ENTRIES:
-            held = self._sending.segment if self._sending is not None else None
+            held = [entry.segment for entry in self._sending]
             segment = next(
-                (s for s in self._segments if s.descriptor is None and s is not held), None
+                (s for s in self._segments if s.descriptor is None and s not in held), None
             )
             if segment is None:
                 break

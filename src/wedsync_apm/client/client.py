@@ -136,7 +136,9 @@ class Client:
             on_drop=self._drop,
         )
         transport = Transport(self._url, self._keys[0], self._timeout, self._tls)
-        self._sender = Sender(self._backlog, transport, self._on_rejected, MOST_BODY_BYTES)
+        self._sender = Sender(
+            self._backlog, transport, self._on_rejected, self._max_batch, MOST_BODY_BYTES
+        )
 
     def gauge(
         self,

@@ -256,6 +256,13 @@ class Packed:
         # Without a time in its header, the same lines are the same bytes.
         return cls(len(lines), gzip.compress(b"\n".join(lines), 6, mtime=0))
 
+    @classmethod
+    def together(cls, batches: "list[Packed]") -> "Packed":
+        """Several as one."""
+        if len(batches) == 1:
+            return batches[0]
+        return cls.of([line for batch in batches for line in batch.lines()])
+
     def lines(self) -> list[bytes]:
         """The lines again."""
         return gzip.decompress(self.body).split(b"\n")

@@ -58,6 +58,7 @@ class Sender:
     backlog: Backlog
     transport: Transport
     on_rejected: Callable[[Rejection], None] | None
+    most_samples: int
     most_body_bytes: int
     tally: Tally = field(default_factory=Tally)
     attempts: int = 0
@@ -92,18 +93,19 @@ class Sender:
         self._hurry.set()
 
     def _step(self) -> None:
-        entry = self.backlog.first(IDLE_SECONDS, self._stopped.is_set)
-        if entry is None or self._stopped.is_set():
+        first = self.backlog.first(self.most_samples, IDLE_SECONDS, self._stopped.is_set)
+        if not first or self._stopped.is_set():
             return
-        batch = self.backlog.read(entry)
-        if batch is None:
+        read = {entry: self.backlog.read(entry) for entry in first}
+        batches = {entry: batch for entry, batch in read.items() if batch is not None}
+        if not batches:
             return
         # What is asked for from here on is heard when this request has failed.
         self._hurry.clear()
-        answer, rejections = self._deliver(batch)
+        answer, rejections = self._deliver(Packed.together(list(batches.values())))
         if answer.verdict is Verdict.SETTLED:
             self._settled(answer, rejections)
-            self.backlog.settle(entry)
+            self.backlog.settle(*batches)
             return
         self.backlog.put_back()
         self._failures += 1

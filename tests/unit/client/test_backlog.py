@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from wedsync_apm.client.backlog import Backlog
+from wedsync_apm.client.backlog import Backlog, Entry
 from wedsync_apm.client.folder import Folder, fingerprint
 from wedsync_apm.client.samples import Packed
 
@@ -51,13 +51,17 @@ def batch(number: int, size: int = 20) -> Packed:
     return Packed(1, random.Random(number).randbytes(size))  # noqa: S311 - the same each time
 
 
+def first(backlog: Backlog, most_samples: int = 1) -> tuple[Entry, ...]:
+    return backlog.first(most_samples, 0, lambda: True)
+
+
 def drain(backlog: Backlog) -> list[Packed]:
     found = []
-    while (entry := backlog.first(0, lambda: True)) is not None:
-        one = backlog.read(entry)
+    while entries := first(backlog):
+        one = backlog.read(*entries)
         if one is not None:
             found.append(one)
-            backlog.settle(entry)
+            backlog.settle(*entries)
     return found
 
 
@@ -81,10 +85,10 @@ def test_in_the_order_in_which_they_came_and_the_disk_is_empty_afterwards(
 def test_the_next_process_finds_what_was_left_and_a_torn_end_costs_nothing_else(
     make: Make, tmp_path: Path
 ) -> None:
-    first = make()
+    before = make()
     for n in range(3):
-        first.append(batch(n))
-    first.abandon()  # as the kernel does at kill -9
+        before.append(batch(n))
+    before.abandon()  # as the kernel does at kill -9
     (left,) = files(tmp_path)
     with left.open("ab") as file:
         file.write(b"WSQ1\x10\x00")
@@ -95,13 +99,11 @@ def test_the_next_process_finds_what_was_left_and_a_torn_end_costs_nothing_else(
 
 
 def test_what_was_settled_of_a_segment_is_sent_again_after_a_crash_at_most(make: Make) -> None:
-    first = make()
+    left = make()
     for n in range(3):
-        first.append(batch(n))
-    entry = first.first(0, lambda: True)
-    assert entry is not None
-    first.settle(entry)
-    first.abandon()
+        left.append(batch(n))
+    left.settle(*first(left))
+    left.abandon()
     assert drain(make()) == [batch(n) for n in range(3)]
 
 
@@ -149,8 +151,7 @@ def test_over_the_limit_the_oldest_goes_and_is_counted(
 def test_what_is_being_sent_is_not_dropped(make: Make, drops: dict[str, int]) -> None:
     backlog = make()
     backlog.append(batch(0, 10_000))
-    entry = backlog.first(0, lambda: True)
-    assert entry is not None
+    (entry,) = first(backlog)
     for n in range(1, 300):
         backlog.append(batch(n, 10_000))
     assert drops
@@ -158,11 +159,22 @@ def test_what_is_being_sent_is_not_dropped(make: Make, drops: dict[str, int]) ->
     backlog.settle(entry)
 
 
+def test_small_batches_go_together_up_to_a_number_of_samples(make: Make) -> None:
+    backlog = make()
+    for count in (3, 3, 3, 10, 1):
+        backlog.append(Packed(count, b"x"))
+    taken = []
+    while entries := first(backlog, 7):
+        taken.append([entry.count for entry in entries])
+        backlog.settle(*entries)
+    assert taken == [[3, 3], [3], [10], [1]]
+
+
 def test_a_lower_limit_at_the_next_start_holds_at_once(make: Make, drops: dict[str, int]) -> None:
-    first = make(disk=2**22)
+    before = make(disk=2**22)
     for n in range(300):
-        first.append(batch(n, 10_000))
-    first.abandon()
+        before.append(batch(n, 10_000))
+    before.abandon()
     assert drops == {}
     second = make()
     assert second.waiting()[1] <= 2**20
@@ -196,15 +208,15 @@ def test_on_a_full_disk_samples_wait_in_memory_the_oldest_going_first(
 def test_half_a_record_of_a_full_disk_hides_nothing_from_the_next_process(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = make()
-    first.append(batch(0))
+    before = make()
+    before.append(batch(0))
     with monkeypatch.context() as patch:
         write = os.write
         patch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.EIO, "gone")))
         patch.setattr(os, "write", lambda fd, data: write(fd, data[:7]))
-        first.append(batch(1))
-    first.append(batch(2))
-    first.abandon()
+        before.append(batch(1))
+    before.append(batch(2))
+    before.abandon()
     assert drain(make()) == [batch(0), batch(2)]
 
 
@@ -272,13 +284,13 @@ class Crashes(RuleBasedStateMachine):
         self.backlog.append(one)
 
     @precondition(lambda self: self.waiting)
-    @rule()
-    def send(self) -> None:
-        entry = self.backlog.first(0, lambda: True)
-        assert entry is not None
-        assert self.backlog.read(entry) == self.waiting[0]
-        self.backlog.settle(entry)
-        self.settled.append(self.waiting.pop(0))
+    @rule(most_samples=st.integers(1, 3))
+    def send(self, most_samples: int) -> None:
+        entries = first(self.backlog, most_samples)
+        assert [self.backlog.read(entry) for entry in entries] == self.waiting[: len(entries)]
+        self.backlog.settle(*entries)
+        self.settled += self.waiting[: len(entries)]
+        del self.waiting[: len(entries)]
 
     @rule(torn=st.binary(max_size=30))
     def crash(self, torn: bytes) -> None:
