@@ -22,6 +22,7 @@ from wedsync_apm.api.application import Measured, make_application
 from wedsync_apm.api.ingest.front import IngestApp
 from wedsync_apm.api.ingest.receive import App
 from wedsync_apm.api.live import Hub
+from wedsync_apm.api.patience import PatientProtocol
 from wedsync_apm.api.problems import answer_problem
 from wedsync_apm.api.prometheus import PrometheusApp
 from wedsync_apm.api.samples_in import grant_by
@@ -143,7 +144,7 @@ async def _serve(settings: Settings) -> None:
                 composed.application,
                 host=settings.host,
                 port=settings.port,
-                http="httptools",
+                http=PatientProtocol,
                 ws="websockets-sansio",
                 ws_per_message_deflate=False,
                 backlog=BACKLOG,

@@ -14,6 +14,7 @@ import uvicorn
 
 from tests.support.postgres import Database
 from wedsync_apm.administration import store as administration
+from wedsync_apm.api.patience import PatientProtocol
 from wedsync_apm.app import Composed, compose
 from wedsync_apm.config import Settings, load_or_create_secret, load_settings
 from wedsync_apm.organizations.passwords import hash_password
@@ -136,6 +137,7 @@ async def running(settings: Settings, world: World) -> AsyncIterator[Running]:
                     composed.application,
                     lifespan="off",
                     log_config=None,
+                    http=PatientProtocol,
                     ws="none",
                     timeout_graceful_shutdown=1,
                 )
