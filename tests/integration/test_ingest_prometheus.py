@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import os
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from benchmarks.peers import PeerMissing, find_peer, in_ci
 from tests.support.ingest import REMOTE_WRITE, ingest_app
 from tests.support.people import ORGANIZATION_A, Connection, connect
 from tests.support.postgres import Database
+from tests.support.serving import populate, settings_for
 from wedsync_apm.ingest.intake import Intake
 from wedsync_apm.ingest.writer import open_writer
 
@@ -127,6 +130,127 @@ async def test_prometheus_sends_and_every_sample_arrives(
     ).fetchone()
     assert counter is not None
     assert (counter["metric_type"], counter["service_name"]) == ("counter", counter["tags"]["job"])
+
+
+CONFIG_OF_TWO = """
+global: {{scrape_interval: 1s}}
+scrape_configs:
+- job_name: here
+  static_configs: [{{targets: ['127.0.0.1:{own_port}'], labels: {{organization_id: '{here}'}}}}]
+- job_name: there
+  static_configs: [{{targets: ['127.0.0.1:{own_port}'], labels: {{organization_id: '{there}'}}}}]
+- job_name: vanishing
+  file_sd_configs: [{{files: ['{targets}'], refresh_interval: 1s}}]
+  relabel_configs: [{{target_label: organization_id, replacement: '{there}'}}]
+remote_write:
+- url: http://127.0.0.1:{our_port}{path}
+  authorization: {{credentials: {key}}}
+  metadata_config: {{send_interval: 1s}}
+  queue_config: {{batch_send_deadline: 1s, max_backoff: 1s}}
+"""
+
+
+class Server:
+    """`serve` as a process of its own, on a port that stays the same."""
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        self.port, self._folder = free_port(), folder
+        self._command = [sys.executable, "-m", "wedsync_apm", "serve", "--port", str(self.port)]
+        self._command += ["--data-dir", str(folder), "--database-url", database.owner]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    async def start(self) -> None:
+        """And waits until it answers."""
+        own = {name: value for name, value in os.environ.items() if name[:12] != "WEDSYNC_APM_"}
+        with (self._folder / "serve.log").open("ab") as log:
+            process = self._process = subprocess.Popen(  # noqa: ASYNC220 - runs beside the test
+                self._command, stdout=log, stderr=log, env=own
+            )
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}") as client:
+            end = time.monotonic() + 60
+            while True:
+                assert process.poll() is None, (self._folder / "serve.log").read_text()
+                with suppress(httpx.HTTPError):
+                    if (await client.get("/healthz")).status_code == 200:
+                        return
+                assert time.monotonic() < end
+                await asyncio.sleep(0.1)
+
+    def kill(self) -> None:
+        """Without a warning."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(30)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_a_platform_key_carries_two_organizations_through_kills_of_the_server(
+    program: Path, database: Database, tmp_path: Path
+) -> None:
+    settings_for(database, tmp_path)
+    world, own_port = populate(database), free_port()
+    targets = tmp_path / "targets.json"
+    targets.write_text(json.dumps([{"targets": [f"127.0.0.1:{own_port}"]}]))
+    server = Server(database, tmp_path)
+    await server.start()
+    config = tmp_path / "prometheus.yml"
+    config.write_text(
+        CONFIG_OF_TWO.format(
+            own_port=own_port,
+            our_port=server.port,
+            here=world.here,
+            there=world.there,
+            targets=targets,
+            path=REMOTE_WRITE,
+            key=world.keys["platform"],
+        )
+    )
+    with connect(database.engine, autocommit=True) as engine, (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(  # noqa: ASYNC220 - it runs beside the test
+            [
+                program,
+                f"--config.file={config}",
+                f"--storage.tsdb.path={tmp_path / 'tsdb'}",
+                f"--web.listen-address=127.0.0.1:{own_port}",
+            ],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            for seen in (6, 18):
+                await _until(lambda seen=seen: _count(engine, "up") >= seen)
+                server.kill()
+                await asyncio.sleep(3)  # scrapes that have to wait in the sender's queue
+                await server.start()
+            targets.write_text("[]")
+            await _until(lambda: _ended(engine) > 100)
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{own_port}") as prometheus:
+                theirs = await _their_samples(prometheus)
+                await _until(lambda: theirs <= _our_samples(engine))
+                failed = await _telemetry(prometheus)
+        finally:
+            process.terminate()
+            await asyncio.to_thread(process.wait, 30)
+            server.kill()
+        # What was metadata alone when we were away is not kept for another try by this sender.
+        del failed["prometheus_remote_storage_metadata_failed_total"]
+        assert set(failed.values()) == {0}
+        ours = _our_samples(engine)
+        owners = engine.execute(
+            "select organization_id, tags ->> 'job' as job, bool_and(not tags ? 'organization_id')"
+            " as is_clean, bool_or(ended_at is not null) as has_ended, count(*) as n"
+            " from apm_series where metric_name = 'up' group by 1, 2 order by 2"
+        ).fetchall()
+    seconds = {at // 1000 for _, job, at, _ in theirs if job == "here"}
+    assert len(seconds) >= 10
+    assert len(seconds) >= max(seconds) - min(seconds)  # the kills left no hole
+    assert len(ours) == len({(metric, job, at) for metric, job, at, _ in ours})
+    assert [tuple(row.values()) for row in owners] == [
+        (world.here, "here", True, False, 1),
+        (world.there, "there", True, False, 1),
+        (world.there, "vanishing", True, True, 1),
+    ]
 
 
 async def _until(condition: Any, seconds: float = 60) -> None:
