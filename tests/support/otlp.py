@@ -131,3 +131,9 @@ def encoded(message: ExportMetricsServiceRequest, media_type: str) -> bytes:
 
 def _fields(point: Mapping[str, Any]) -> dict[str, Any]:
     return {**point, "attributes": attributes(point.get("attributes", {}))}
+
+
+def json_request(points: str, data: str = '"gauge":{"dataPoints":[%s]}') -> bytes:
+    """A request of one metric "m" around JSON text."""
+    metric = f'{{"name":"m",{data % points}}}'
+    return f'{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{metric}]}}]}}]}}'.encode()

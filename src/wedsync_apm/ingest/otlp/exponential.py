@@ -12,6 +12,7 @@ Bucket downscaling: OpenTelemetry's metrics data model, "Exponential Scale".
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -142,6 +143,7 @@ def _add(
         found[sign * bound_of(place + nearer, scale) + 0.0] += count
 
 
+@lru_cache(maxsize=20_000)
 def bound_of(place: int, scale: int) -> float:
     """Two to the power of `place / 2 ** scale`; `inf` beyond the doubles."""
     quarters = place << (FINEST_SCALE - scale)

@@ -6,8 +6,8 @@ only its point.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, Generic, TypeVar, cast
 
 import msgspec
 
@@ -18,7 +18,11 @@ from wedsync_apm.ingest.otlp.attributes import MOST_LEVELS, inner, render
 from wedsync_apm.ingest.otlp.model import (
     CUMULATIVE,
     LARGE_BODY_BYTES,
+    MOST_ATTRIBUTES,
+    MOST_ATTRIBUTES_BYTES,
+    MOST_BUCKETS,
     MOST_POINT_BYTES,
+    NO_METRIC,
     Attributes,
     Buckets,
     Exponential,
@@ -26,13 +30,19 @@ from wedsync_apm.ingest.otlp.model import (
     Kind,
     Metric,
     Point,
+    Resource,
     Scope,
     Summary,
+    check_count,
 )
 
 OBJECTS_A_POINT: Final = 20
-"""A request has at most this many times as many JSON objects as points that are taken; one with
-the longest body that is taken never comes near."""
+"""A request has at most this many times as many JSON objects as points that are taken: more than
+fit into the longest body that is taken, if they say anything."""
+OTHER_OBJECTS_A_POINT: Final = 4
+"""The same without the objects that attributes consist of, which are not made until they are
+needed."""
+OBJECTS_AN_ATTRIBUTE: Final = 2
 
 Raw = msgspec.Raw
 _NOTHING: Final = Raw(b"")
@@ -65,30 +75,48 @@ class _KeyValueList(_Struct):
     values: list[_KeyValue] | None = None
 
 
-class _Point(_Struct):
-    """A data point of any kind."""
-
+class _Point(_Struct, gc=False):
     attributes: Raw = _NOTHING
     time_unix_nano: Raw = _NOTHING
     flags: Raw = _NOTHING
+
+
+class _Number(_Point, gc=False):
     as_double: Raw = _NOTHING
     as_int: Raw = _NOTHING
+
+
+class _Counted(_Point, gc=False):
     count: Raw = _NOTHING
     sum: Raw = _NOTHING
+
+
+class _Histogram(_Counted, gc=False):
     min: Raw = _NOTHING
     max: Raw = _NOTHING
     bucket_counts: Raw = _NOTHING
     explicit_bounds: Raw = _NOTHING
+
+
+class _Exponential(_Counted, gc=False):
+    min: Raw = _NOTHING
+    max: Raw = _NOTHING
     scale: Raw = _NOTHING
     zero_count: Raw = _NOTHING
     zero_threshold: Raw = _NOTHING
     positive: Raw = _NOTHING
     negative: Raw = _NOTHING
+
+
+class _Summary(_Counted, gc=False):
     quantile_values: Raw = _NOTHING
 
 
-class _Data(_Struct):
-    data_points: list[_Point] | None = None
+P = TypeVar("P")
+
+
+class _Data(_Struct, Generic[P]):
+    data_points: list[P] | None = None
     aggregation_temporality: int | None = None
     is_monotonic: bool | None = None
 
@@ -96,11 +124,11 @@ class _Data(_Struct):
 class _Metric(_Struct):
     name: str | None = None
     unit: str | None = None
-    gauge: _Data | None = None
-    sum: _Data | None = None
-    histogram: _Data | None = None
-    exponential_histogram: _Data | None = None
-    summary: _Data | None = None
+    gauge: _Data[_Number] | None = None
+    sum: _Data[_Number] | None = None
+    histogram: _Data[_Histogram] | None = None
+    exponential_histogram: _Data[_Exponential] | None = None
+    summary: _Data[_Summary] | None = None
 
 
 class _Scope(_Struct):
@@ -140,7 +168,8 @@ class _Quantile(_Struct):
 _decode_request = msgspec.json.Decoder(_Request).decode
 _decode_attributes = msgspec.json.Decoder(list[_KeyValue] | None).decode
 _decode_buckets = msgspec.json.Decoder(_Buckets | None).decode
-_decode_list = msgspec.json.Decoder(list[Raw] | None).decode
+_decode_wholes = msgspec.json.Decoder(list[int | float | str] | None).decode
+_decode_doubles = msgspec.json.Decoder(list[float | str] | None).decode
 _decode_quantiles = msgspec.json.Decoder(list[_Quantile] | None).decode
 _NOT_JSON: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
 
@@ -148,46 +177,50 @@ _NOT_JSON: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
 class JsonCodec:
     """An `ExportMetricsServiceRequest`."""
 
-    def scopes(self, body: bytes, most_points: int) -> Iterable[Scope]:
-        """The request's scopes. Raises MalformedBody and TooLarge."""
-        most = OBJECTS_A_POINT * most_points
-        if len(body) >= LARGE_BODY_BYTES and body.count(b"{") > most:
-            raise TooLarge(f"The request consists of more than {most} objects.")
+    def resources(self, body: bytes, most_points: int) -> Iterable[Resource]:
+        """What the request holds. Raises MalformedBody and TooLarge."""
+        if len(body) >= LARGE_BODY_BYTES:
+            objects = body.count(b"{")
+            others = objects - OBJECTS_AN_ATTRIBUTE * body.count(b'"key"')
+            if (
+                objects > OBJECTS_A_POINT * most_points
+                or others > OTHER_OBJECTS_A_POINT * most_points
+            ):
+                raise TooLarge(f"The request consists of {objects} objects.")
         try:
             request = _decode_request(body)
         except _NOT_JSON as exc:
             raise MalformedBody(f"The body is no OTLP: {_told(exc)}.") from exc
-        return _scopes(request)
+        return map(_resource, request.resource_metrics or ())
 
     def attributes(self, encoded: Attributes) -> list[tuple[str, str]]:
         """From a JSON list of `KeyValue`. Raises Refused."""
         text = cast(bytes, encoded)
         if not text:
             return []
+        check_count("attributes", len(text), MOST_ATTRIBUTES_BYTES, "bytes")
         try:
             pairs = _decode_attributes(text) or []
         except _NOT_JSON as exc:
             raise Refused(ingest.INVALID, "attributes", _told(exc)) from exc
+        check_count("attributes", len(pairs), MOST_ATTRIBUTES, "of them")
         return [(pair.key or "", render(_value(pair.value))) for pair in pairs]
 
 
-def _scopes(request: _Request) -> Iterator[Scope]:
-    for resource in request.resource_metrics or ():
-        attributes = bytes(resource.resource.attributes) if resource.resource else b""
-        for one in resource.scope_metrics or ():
-            scope = one.scope or _Scope()
-            yield Scope(
-                attributes,
-                scope.name or "",
-                scope.version or "",
-                bytes(scope.attributes),
-                filter(None, map(_metric, one.metrics or ())),
-            )
+def _resource(found: _ResourceMetrics) -> Resource:
+    attributes = bytes(found.resource.attributes) if found.resource else b""
+    return Resource(attributes, map(_scope, found.scope_metrics or ()))
 
 
-def _metric(metric: _Metric) -> Metric | None:
+def _scope(found: _ScopeMetrics) -> Scope:
+    scope = found.scope or _Scope()
+    metrics, attributes = map(_metric, found.metrics or ()), bytes(scope.attributes)
+    return Scope(scope.name or "", scope.version or "", attributes, metrics)
+
+
+def _metric(metric: _Metric) -> Metric:
     for which, (kind, read) in _READERS.items():
-        data: _Data | None = getattr(metric, which)
+        data: _Data[Any] | None = getattr(metric, which)
         if data is not None:
             return Metric(
                 metric.name or "",
@@ -198,10 +231,10 @@ def _metric(metric: _Metric) -> Metric | None:
                 data.data_points or (),
                 read,
             )
-    return None
+    return NO_METRIC
 
 
-def _number(point: _Point) -> Point:
+def _number(point: _Number) -> Point:
     value = _double("asDouble", point.as_double)
     if value is None:
         whole = _whole("asInt", point.as_int, _INT64)
@@ -209,20 +242,21 @@ def _number(point: _Point) -> Point:
     return *_head(point), value
 
 
-def _histogram(point: _Point) -> Point:
+def _histogram(point: _Histogram) -> Point:
     _check_size(point.bucket_counts, point.explicit_bounds)
+    bounds = _decoded("explicitBounds", _decode_doubles, point.explicit_bounds) or ()
     histogram = Histogram(
         _whole("count", point.count) or 0,
         _double("sum", point.sum),
         _double("min", point.min),
         _double("max", point.max),
         _counts("bucketCounts", point.bucket_counts),
-        [_double("explicitBounds", one) or 0.0 for one in _list(point.explicit_bounds)],
+        [_bound("explicitBounds", one) for one in bounds],
     )
     return *_head(point), histogram
 
 
-def _exponential(point: _Point) -> Point:
+def _exponential(point: _Exponential) -> Point:
     _check_size(point.positive, point.negative)
     histogram = Exponential(
         _whole("count", point.count) or 0,
@@ -238,7 +272,7 @@ def _exponential(point: _Point) -> Point:
     return *_head(point), histogram
 
 
-def _summary(point: _Point) -> Point:
+def _summary(point: _Summary) -> Point:
     _check_size(point.quantile_values)
     quantiles = _decoded("quantileValues", _decode_quantiles, point.quantile_values) or []
     pairs = [
@@ -275,11 +309,19 @@ def _buckets(field: str, encoded: Raw) -> Buckets:
 
 
 def _counts(field: str, encoded: Raw) -> list[int]:
-    return [_whole(field, one) or 0 for one in _list(encoded)]
+    given = _decoded(field, _decode_wholes, encoded) or []
+    check_count(field, len(given), MOST_BUCKETS, "buckets")
+    return [one if type(one) is int and one >= 0 else _count(field, one) for one in given]
 
 
-def _list(encoded: Raw) -> list[Raw]:
-    return _decoded("data point", _decode_list, encoded) or []
+def _count(field: str, given: object) -> int:
+    if isinstance(given, str) and given.isascii() and given.isdecimal() and len(given) < 20:
+        return int(given)
+    return _whole(field, Raw(str(given).encode())) or 0
+
+
+def _bound(field: str, given: object) -> float:
+    return given if isinstance(given, float) else _double(field, Raw(str(given).encode())) or 0.0
 
 
 def _decoded(field: str, decode: Callable[[Raw], Any], encoded: Raw) -> Any:
@@ -293,9 +335,7 @@ def _decoded(field: str, decode: Callable[[Raw], Any], encoded: Raw) -> Any:
 
 def _check_size(*lists: Raw) -> None:
     size = sum(len(bytes(one)) for one in lists)
-    if size > MOST_POINT_BYTES:
-        reason = f"has lists of {size} bytes; at most {MOST_POINT_BYTES} are taken"
-        raise Refused(ingest.INVALID, "data point", reason)
+    check_count("data point", size, MOST_POINT_BYTES, "bytes")
 
 
 _WHOLE: Final = re.compile(rb'"?(-?[0-9]{1,20})(?:\.0{1,20})?"?')

@@ -9,97 +9,57 @@
   version and attributes. All of the resource's: together they make a stream one (OpenTelemetry's
   data model), and they multiply nothing, since a sender has one resource. Where two have the same
   name the one that is nearer to the point wins.
-- A point flagged as without a value ends its series.
+- A point flagged as without a value ends its series, of a histogram those that this process knows.
 
 The attributes of a point, still encoded, are the key under which its series are remembered, so
 that a known series costs no object building.
 """
 
 import asyncio
-import math
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
-from typing import Any, Final, cast
+from dataclasses import replace
+from time import monotonic
+from typing import Any, Final
 from uuid import UUID
 
+from wedsync_apm.errors import TooLarge
 from wedsync_apm.ingest import model as ingest
 from wedsync_apm.ingest.columns import Refused, SampleColumns, read_tenant
 from wedsync_apm.ingest.model import Arrival, Decode, Decoded
 from wedsync_apm.ingest.otlp.attributes import LEFT_OUT, tags_of
-from wedsync_apm.ingest.otlp.exponential import Ladder, buckets
+from wedsync_apm.ingest.otlp.expansion import COUNT, Part, expand, label_of
+from wedsync_apm.ingest.otlp.known import (
+    Memory,
+    Origin,
+    Parts,
+    ResourceMemory,
+    ScopeMemory,
+    Stream,
+    Tags,
+)
 from wedsync_apm.ingest.otlp.model import (
     LARGE_BODY_BYTES,
     NO_RECORDED_VALUE,
     Attributes,
     Codec,
-    Exponential,
-    Histogram,
     Kind,
     Metric,
-    Payload,
     PointRejections,
+    Resource,
     Scope,
-    Summary,
     Text,
 )
 
 SOURCE: Final = "otlp"
-READ_AT_ONCE: Final = 1_000
-"""Samples between which other requests get their turn."""
-MOST_REMEMBERED_BYTES: Final = 256 * 1024 * 1024
-"""Of what is remembered of streams; then all is learnt anew."""
-_AN_ENTRY: Final = 300
-"""Bytes that remembering anything takes besides its key."""
-
-Part = tuple[str, float | None]
-"""A series of a histogram or summary: what follows the metric's name, and the bound or quantile."""
-_COUNT: Final[Part] = ("_count", None)
-_SUM: Final[Part] = ("_sum", None)
-_LABELS: Final = {"_bucket": "le", "": "quantile"}
-
-
-@dataclass(slots=True)
-class _Parts:
-    """The series of one histogram or summary."""
-
-    tags: dict[str, str]
-    handles: dict[Part, int] = field(default_factory=dict)
-    ladder: Ladder = field(default_factory=Ladder)
-
-
-@dataclass(slots=True)
-class _Stream:
-    """A metric of a scope; what is known of its points by their attributes."""
-
-    name: str
-    unit: str | None
-    metric_type: str
-    tags: dict[str, str]
-    numbers: dict[Attributes, int] = field(default_factory=dict)
-    parts: dict[Attributes, _Parts] = field(default_factory=dict)
-
-
-Streams = dict[Hashable, _Stream]
-
-
-class _Known:
-    """What one process remembers, by the handles of one directory."""
-
-    def __init__(self) -> None:
-        self.scopes: dict[Hashable, Streams] = {}
-        self.size = 0
-
-    def grow(self, size: int) -> None:
-        """Notes what something more takes."""
-        self.size += size + _AN_ENTRY
-
-    def begin(self) -> None:
-        """A request comes: forgets everything if it is too much."""
-        if self.size > MOST_REMEMBERED_BYTES:
-            self.scopes.clear()
-            self.size = 0
+READ_AT_ONCE: Final = 100
+"""Points (of known numbers, 3 us each) after which we look at the clock."""
+EXPANDED_AT_ONCE: Final = 10
+"""The same for histograms and summaries, which may take a millisecond each."""
+PIECES_A_POINT: Final = 3
+"""A point has at most a resource, a scope and a metric of its own."""
+TURN_SECONDS: Final = 0.01
+"""After so long other requests get their turn."""
 
 
 def decoder(codec: Codec) -> Decode:
@@ -108,12 +68,12 @@ def decoder(codec: Codec) -> Decode:
     async def decode(body: bytes, arrival: Arrival) -> Decoded:
         most = arrival.limits.samples
         if len(body) < LARGE_BODY_BYTES:
-            scopes = codec.scopes(body, most)
+            resources = codec.resources(body, most)
         else:
-            scopes = await asyncio.to_thread(codec.scopes, body, most)
+            resources = await asyncio.to_thread(codec.resources, body, most)
         mapper = Mapper(arrival, codec)
-        for scope in scopes:
-            await mapper.take(scope)
+        for resource in resources:
+            await mapper.take(resource)
         return mapper.finish()
 
     return decode
@@ -126,59 +86,68 @@ class Mapper:
         self._arrival, self._codec = arrival, codec
         self._columns = SampleColumns(arrival, SOURCE)
         self._columns.rejections = PointRejections(arrival.limits.listed_errors)
-        self._known = arrival.directory.companion(_Known, _Known)
-        self._known.begin()
+        self._memory = arrival.directory.companion(Memory, Memory)
+        self._memory.begin()
         self._ended: list[tuple[int, int]] = []
-        self._points = 0
-        self._since_pause = 0
+        self._points = self._pieces = 0
+        self._turn_ends = monotonic() + TURN_SECONDS
 
-    async def take(self, scope: Scope) -> None:
-        """The points of a scope. Raises TooLarge when it all becomes too much."""
-        key = (
-            self._arrival.grant.organization_id,
-            scope.resource,
-            scope.name,
-            scope.version,
-            scope.attributes,
-        )
-        streams = self._known.scopes.get(key)
-        if streams is None:
-            streams = self._known.scopes[key] = {}
-            self._known.grow(_size(key))
-        for metric in scope.metrics:
-            await self._pause(1)
-            if metric.points:
-                await self._take_metric(scope, streams, metric)
+    async def take(self, resource: Resource) -> None:
+        """The points of a resource. Raises TooLarge when it all becomes too much."""
+        await self._begin_piece()
+        key = self._arrival.grant.organization_id, resource.attributes
+        memory = self._memory.resources.get(key)
+        if memory is None:
+            memory = ResourceMemory(self._origin(lambda: self._resource_tags(resource)))
+            self._memory.resources[key] = memory
+            self._memory.grow(key, key)
+        for scope in resource.scopes:
+            await self._take_scope(memory, scope)
 
     def finish(self) -> Decoded:
         """The good samples, and what was wrong with the other points."""
         decoded = self._columns.finish()
         return replace(decoded, batch=replace(decoded.batch, ended=tuple(self._ended)))
 
-    async def _take_metric(self, scope: Scope, streams: Streams, metric: Metric) -> None:
+    async def _take_scope(self, resource: ResourceMemory, scope: Scope) -> None:
+        await self._begin_piece()
+        key = scope.name, scope.version, scope.attributes
+        memory = resource.scopes.get(key)
+        if memory is None:
+            memory = ScopeMemory(self._origin(lambda: self._scope_tags(resource.origin, scope)))
+            resource.scopes[key] = memory
+            self._memory.grow(key, key)
+        for metric in scope.metrics:
+            await self._begin_piece()
+            if metric.points:
+                await self._take_metric(memory, metric)
+
+    async def _take_metric(self, scope: ScopeMemory, metric: Metric) -> None:
         first, count = self._points, len(metric.points)
         self._points += count
         self._arrival.limits.check_samples(self._points)
         key = metric.name, metric.unit, metric.kind, metric.is_cumulative, metric.is_monotonic
         try:
-            stream = streams.get(key)
+            stream = scope.streams.get(key)
             if stream is None:
-                stream = streams[key] = self._stream(scope, metric)
-                self._known.grow(_size((metric.name, metric.unit)))
+                stream = scope.streams[key] = _stream(scope.origin.checked(), metric)
+                self._memory.grow(key)
         except Refused as refused:
             told = _naming(_shown(metric.name), refused)
             self._columns.refuse(told, position=first, count=count)
             return
-        take = self._take_numbers if metric.kind is Kind.NUMBER else self._take_parts
-        for start in range(0, count, READ_AT_ONCE):
-            chunk = metric.points[start : start + READ_AT_ONCE]
-            before = len(self._columns)
+        if metric.kind is Kind.NUMBER:
+            take, at_once = self._take_numbers, READ_AT_ONCE
+        else:
+            take, at_once = self._take_parts, EXPANDED_AT_ONCE
+        for start in range(0, count, at_once):
+            chunk = metric.points[start : start + at_once]
             take(stream, metric.read, chunk, first + start)
             self._arrival.limits.check_samples(len(self._columns))
-            await self._pause(max(len(chunk), len(self._columns) - before))
+            await self._pause()
 
     def _take_numbers(
-        self, stream: _Stream, read: Callable[[Any], Any], points: Iterable[Any], position: int
+        self, stream: Stream, read: Callable[[Any], Any], points: Iterable[Any], position: int
     ) -> None:
         columns, known = self._columns, stream.numbers
         for place, encoded in enumerate(points, position):
@@ -199,9 +168,8 @@ class Mapper:
                 self._refuse(refused, stream, place, attributes)
 
     def _take_parts(
-        self, stream: _Stream, read: Callable[[Any], Any], points: Iterable[Any], position: int
+        self, stream: Stream, read: Callable[[Any], Any], points: Iterable[Any], position: int
     ) -> None:
-        columns = self._columns
         for place, encoded in enumerate(points, position):
             attributes: Attributes = None
             try:
@@ -209,19 +177,20 @@ class Mapper:
                 timestamp = self._timestamp(nanoseconds)
                 parts = stream.parts.get(attributes)
                 if parts is None:
-                    parts = _Parts(stream.tags | tags_of(self._codec.attributes(attributes)))
-                    self._learn_part(stream, parts, _COUNT)
+                    parts = Parts(stream.tags | tags_of(self._codec.attributes(attributes)))
+                    self._learn_part(stream, parts, COUNT)
                     stream.parts[attributes] = parts
-                    self._known.grow(_size(attributes))
+                    self._memory.grow(attributes, attributes)
+                known = parts.handles
                 if flags & NO_RECORDED_VALUE:
-                    self._ended += [(handle, timestamp) for handle in parts.handles.values()]
+                    self._ended += [(handle, timestamp) for handle in known.values()]
                     continue
-                samples, known = _expand(payload, parts), parts.handles
+                parts.ladder, samples = expand(payload, parts.ladder)
                 for part, _ in samples:
                     if part not in known:
                         self._learn_part(stream, parts, part)
                 for part, value in samples:
-                    columns.add(known[part], timestamp, value, position=place)
+                    self._columns.add(known[part], timestamp, value, position=place)
             except Refused as refused:
                 self._refuse(refused, stream, place, attributes)
 
@@ -232,58 +201,52 @@ class Mapper:
         self._columns.check_time(timestamp, "timeUnixNano")
         return timestamp
 
-    def _stream(self, scope: Scope, metric: Metric) -> _Stream:
-        resource = tags_of(self._codec.attributes(scope.resource))
-        for name in LEFT_OUT:
-            resource.pop(name, None)
+    def _origin(self, tags: Callable[[], Tags]) -> Origin:
+        try:
+            found = tags()
+            if len(found) > self._arrival.limits.tags:
+                reason = f"are {len(found)}; a series has at most {self._arrival.limits.tags} tags"
+                raise Refused(ingest.INVALID, "attributes", reason)
+        except Refused as refused:
+            return Origin(refused=(refused.code, refused.field, str(refused)))
+        return Origin(found)
+
+    def _resource_tags(self, resource: Resource) -> Tags:
+        tags = tags_of(self._codec.attributes(resource.attributes))
+        return {name: value for name, value in tags.items() if name not in LEFT_OUT}
+
+    def _scope_tags(self, resource: Origin, scope: Scope) -> Tags:
         own = tags_of(self._codec.attributes(scope.attributes), "otel_scope_")
         own["otel_scope_name"] = _decoded("scope name", scope.name)
         own["otel_scope_version"] = _decoded("scope version", scope.version)
-        own = {name: value for name, value in own.items() if value}
-        unit = _decoded("unit", metric.unit)
-        if metric.kind is Kind.NUMBER:
-            is_counter = metric.is_monotonic and metric.is_cumulative
-        else:
-            is_counter = metric.is_cumulative
-        return _Stream(
-            _decoded("name", metric.name),
-            None if unit == "1" else unit or None,  # "1" is UCUM for "no unit"
-            "counter" if is_counter else "gauge",
-            resource | own,
-        )
+        return resource.checked() | {name: value for name, value in own.items() if value}
 
-    def _learn_number(self, stream: _Stream, attributes: Attributes) -> int:
+    def _learn_number(self, stream: Stream, attributes: Attributes) -> int:
         tags = stream.tags | tags_of(self._codec.attributes(attributes))
-        self._known.grow(_size(attributes))
-        return self._series(stream, stream.name, tags, stream.metric_type, stream.unit)
+        self._memory.grow(attributes)
+        return self._series(stream.name, tags, stream.metric_type, stream.unit)
 
-    def _learn_part(self, stream: _Stream, parts: _Parts, part: Part) -> int:
-        suffix, number = part
-        tags, metric_type, unit = parts.tags, stream.metric_type, stream.unit
-        if number is not None:
-            tags = tags | {_LABELS[suffix]: _text_of(number)}
+    def _learn_part(self, stream: Stream, parts: Parts, part: Part) -> None:
+        suffix, _ = part
+        metric_type, unit = stream.metric_type, stream.unit
         if suffix in ("_bucket", "_count"):
             unit = None  # they count
         elif suffix in ("_min", "_max"):
             metric_type = "gauge"
         elif not suffix:
             metric_type = "summary"
-        handle = self._series(stream, stream.name + suffix, tags, metric_type, unit)
-        parts.handles[part] = handle
-        self._known.grow(0)
-        return handle
+        parts.handles[part] = self._series(
+            stream.name + suffix, parts.tags | label_of(part), metric_type, unit
+        )
+        self._memory.grow()
 
-    def _series(
-        self, stream: _Stream, name: str, tags: dict[str, str], metric_type: str, unit: str | None
-    ) -> int:
-        if not stream.name:
-            raise Refused(ingest.INVALID, "name", "is empty")
+    def _series(self, name: str, tags: Tags, metric_type: str, unit: str | None) -> int:
         return self._columns.series(
             name, tags, metric_type=metric_type, unit=unit, prefix="attribute "
         )
 
     def _refuse(
-        self, refused: Refused, stream: _Stream, position: int, attributes: Attributes
+        self, refused: Refused, stream: Stream, position: int, attributes: Attributes
     ) -> None:
         """Notes a point; `attributes` are None where the point could not be read at all."""
         owner: UUID | None = None
@@ -295,70 +258,40 @@ class Mapper:
         told = _naming(stream.name, refused)
         self._columns.refuse(told, position=position, organization_id=owner)
 
-    async def _pause(self, taken: int) -> None:
-        """Lets others have their turn when enough was taken."""
-        self._since_pause += taken
-        if self._since_pause >= READ_AT_ONCE:
-            self._since_pause = 0
+    async def _begin_piece(self) -> None:
+        """Counts resources, scopes and metrics, which may be empty. Raises TooLarge."""
+        self._pieces += 1
+        most = PIECES_A_POINT * self._arrival.limits.samples
+        if self._pieces > most:
+            raise TooLarge(f"The request has more than {most} resources, scopes and metrics.")
+        await self._pause()
+
+    async def _pause(self) -> None:
+        """Lets others have their turn when ours is over."""
+        if monotonic() >= self._turn_ends:
             await asyncio.sleep(0)
+            self._turn_ends = monotonic() + TURN_SECONDS
 
 
-def _expand(payload: Payload, parts: _Parts) -> list[tuple[Part, float]]:
-    """The samples that a point becomes. Raises Refused."""
-    match payload:
-        case Histogram():
-            found = _explicit(payload)
-        case Exponential():
-            parts.ladder, cumulative = buckets(payload, parts.ladder)
-            found = [(("_bucket", bound), float(count)) for bound, count in cumulative]
-        case Summary():
-            found = _quantiles(payload)
-        case _:
-            raise Refused(ingest.INVALID, "value", "is missing")
-    found.append((_COUNT, float(payload.count)))
-    if payload.sum is not None:
-        found.append((_SUM, payload.sum))
-    if not isinstance(payload, Summary):
-        found += [
-            ((suffix, None), value)
-            for suffix, value in (("_min", payload.min), ("_max", payload.max))
-            if value is not None
-        ]
-    return found
+def _stream(tags: Tags, metric: Metric) -> Stream:
+    """What is new of a metric. Raises Refused."""
+    name, unit = _decoded("name", metric.name), _decoded("unit", metric.unit)
+    if not name:
+        raise Refused(ingest.INVALID, "name", "is empty")
+    is_counter = metric.is_cumulative
+    if metric.kind is Kind.NUMBER:
+        is_counter = metric.is_cumulative and metric.is_monotonic
+    return Stream(
+        name,
+        None if unit == "1" else unit or None,  # "1" is UCUM for "no unit"
+        "counter" if is_counter else "gauge",
+        tags,
+    )
 
 
-def _explicit(histogram: Histogram) -> list[tuple[Part, float]]:
-    counts, bounds = histogram.bucket_counts, histogram.bounds
-    if not counts and not bounds:
-        return [(("_bucket", math.inf), float(histogram.count))]
-    if len(counts) != len(bounds) + 1:
-        reason = f"are {len(counts)} to {len(bounds)} bounds; there must be one more than bounds"
-        raise Refused(ingest.INVALID, "bucketCounts", reason)
-    if not all(map(math.isfinite, bounds)) or not all(one < two for one, two in pairwise(bounds)):
-        raise Refused(ingest.INVALID, "explicitBounds", "are not finite numbers that rise")
-    if min(counts) < 0:
-        raise Refused(ingest.INVALID, "bucketCounts", "are below zero")
-    if sum(counts) > histogram.count:
-        reason = f"is {histogram.count}, and the buckets add up to {sum(counts)}"
-        raise Refused(ingest.INVALID, "count", reason)
-    total, found = 0, []
-    for bound, count in zip(bounds, counts, strict=False):
-        total += count
-        found.append((("_bucket", bound), float(total)))
-    return [*found, (("_bucket", math.inf), float(histogram.count))]
-
-
-def _quantiles(summary: Summary) -> list[tuple[Part, float]]:
-    if not all(0 <= quantile <= 1 for quantile, _ in summary.quantiles):
-        raise Refused(ingest.INVALID, "quantile", "does not lie between 0 and 1")
-    return [(("", quantile), value) for quantile, value in summary.quantiles]
-
-
-def _text_of(number: float) -> str:
-    """A bound or quantile as Prometheus's own libraries for Go write whole ones: without ".0"."""
-    if math.isinf(number):
-        return "+Inf" if number > 0 else "-Inf"
-    return repr(number).removesuffix(".0")
+def _naming(metric_name: str, refused: Refused) -> Refused:
+    """The refusal with the metric's name before the field's."""
+    return Refused(refused.code, f"{metric_name[:64]} {refused.field}".strip(), str(refused))
 
 
 def _decoded(field: str, text: Text) -> str:
@@ -370,17 +303,5 @@ def _decoded(field: str, text: Text) -> str:
         raise Refused(ingest.INVALID, field, "is not UTF-8") from exc
 
 
-def _naming(metric_name: str, refused: Refused) -> Refused:
-    """The refusal with the metric's name before the field's."""
-    return Refused(refused.code, f"{metric_name[:64]} {refused.field}".strip(), str(refused))
-
-
 def _shown(name: Text) -> str:
     return name if isinstance(name, str) else name.decode(errors="replace")
-
-
-def _size(key: object) -> int:
-    """Roughly how many bytes a key takes."""
-    if isinstance(key, tuple):
-        return sum(40 + _size(one) for one in cast(Sequence[object], key))
-    return len(key) if isinstance(key, bytes | str) else 16

@@ -7,6 +7,8 @@ from typing import Any, Final, Protocol, TypeAlias
 from uuid import UUID
 
 from wedsync_apm.errors import FieldError
+from wedsync_apm.ingest import model as ingest
+from wedsync_apm.ingest.columns import Refused
 from wedsync_apm.ingest.model import Rejections
 
 DELTA: Final = 1
@@ -16,8 +18,15 @@ NO_RECORDED_VALUE: Final = 1
 
 LARGE_BODY_BYTES: Final = 1024 * 1024
 """Bodies from here on are looked over before they are parsed, and parsed in a thread."""
-MOST_POINT_BYTES: Final = 256 * 1024
-"""Of one histogram or summary: room for its exemplars, which we do not keep."""
+MOST_POINT_BYTES: Final = 64 * 1024
+"""Of one histogram or summary. Most have less than 1 KiB, and as much again in exemplars."""
+
+MOST_BUCKETS: Final = 5_000
+"""Of one histogram, as sent: thirty times what SDKs send."""
+MOST_ATTRIBUTES: Final = 1_000
+"""Of a resource, scope or point, which are looked at: more than a series may ever have as tags."""
+MOST_ATTRIBUTES_BYTES: Final = 256 * 1024
+"""Of them all, encoded."""
 
 Text: TypeAlias = bytes | str
 Attributes: TypeAlias = Hashable
@@ -96,21 +105,36 @@ class Metric:
     read: Callable[[Any], Point]
 
 
+def _nothing(_: object) -> Point:
+    raise Refused(ingest.INVALID, "data point", "is of no kind")
+
+
+NO_METRIC: Final = Metric("", "", Kind.NUMBER, False, False, (), _nothing)
+"""One of no kind that we know, and so without points."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What one instrumentation scope of one resource sends."""
+    """What one instrumentation scope sends."""
 
-    resource: Attributes
     name: Text
     version: Text
     attributes: Attributes
     metrics: Iterable[Metric]
 
 
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """Who sends: a program on a machine, with its scopes."""
+
+    attributes: Attributes
+    scopes: Iterable[Scope]
+
+
 class Codec(Protocol):
     """An encoding of OTLP."""
 
-    def scopes(self, body: bytes, most_points: int) -> Iterable[Scope]:
+    def resources(self, body: bytes, most_points: int) -> Iterable[Resource]:
         """Raises MalformedBody for what is no request, and TooLarge for far more pieces than
         `most_points` points have."""
         ...
@@ -118,6 +142,13 @@ class Codec(Protocol):
     def attributes(self, encoded: Attributes) -> list[tuple[str, str]]:
         """Names and values as text. Raises Refused."""
         ...
+
+
+def check_count(field: str, count: int, most: int, what: str) -> None:
+    """Raises Refused for a list that is too long to be taken apart."""
+    if count > most:
+        reason = f"has {count} {what}; at most {most} are taken"
+        raise Refused(ingest.INVALID, field, reason)
 
 
 @dataclass(slots=True)

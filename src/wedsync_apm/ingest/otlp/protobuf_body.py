@@ -1,6 +1,6 @@
 """OTLP as protobuf."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias, cast
 
 from google.protobuf.message import DecodeError
@@ -12,7 +12,11 @@ from wedsync_apm.ingest.otlp.attributes import MOST_LEVELS, inner, render
 from wedsync_apm.ingest.otlp.model import (
     CUMULATIVE,
     LARGE_BODY_BYTES,
+    MOST_ATTRIBUTES,
+    MOST_ATTRIBUTES_BYTES,
+    MOST_BUCKETS,
     MOST_POINT_BYTES,
+    NO_METRIC,
     Attributes,
     Buckets,
     Exponential,
@@ -20,8 +24,10 @@ from wedsync_apm.ingest.otlp.model import (
     Kind,
     Metric,
     Point,
+    Resource,
     Scope,
     Summary,
+    check_count,
 )
 from wedsync_apm.ingest.wire import otlp_pb2 as wire
 
@@ -34,20 +40,24 @@ and three for an envelope of its own, and more fields than fit into the longest 
 class ProtobufCodec:
     """An `ExportMetricsServiceRequest`."""
 
-    def scopes(self, body: bytes, most_points: int) -> Iterable[Scope]:
-        """The request's scopes. Raises MalformedBody and TooLarge."""
+    def resources(self, body: bytes, most_points: int) -> Iterable[Resource]:
+        """What the request holds. Raises MalformedBody and TooLarge."""
         if len(body) >= LARGE_BODY_BYTES:
             check_pieces(body, MESSAGES_A_POINT * most_points, FIELDS_A_POINT * most_points)
         try:
             request = wire.MetricsRequest.FromString(body)
         except DecodeError as exc:
             raise MalformedBody("The body is no ExportMetricsServiceRequest.") from exc
-        return _scopes(request)
+        return map(_resource, request.resource_metrics)
 
     def attributes(self, encoded: Attributes) -> list[tuple[str, str]]:
         """From the encoded `KeyValue` messages. Raises Refused."""
+        messages = cast(tuple[bytes, ...], encoded)
+        check_count("attributes", len(messages), MOST_ATTRIBUTES, "of them")
+        size = sum(map(len, messages))
+        check_count("attributes", size, MOST_ATTRIBUTES_BYTES, "bytes")
         try:
-            pairs = [wire.KeyValue.FromString(one) for one in cast(tuple[bytes, ...], encoded)]
+            pairs = map(wire.KeyValue.FromString, messages)
             return [(pair.key.decode(), render(_value(pair.value))) for pair in pairs]
         except DecodeError as exc:
             raise Refused(ingest.INVALID, "attributes", "cannot be decoded") from exc
@@ -55,24 +65,20 @@ class ProtobufCodec:
             raise Refused(ingest.INVALID, "attributes", "are not UTF-8") from exc
 
 
-def _scopes(request: wire.MetricsRequest) -> Iterator[Scope]:
-    for resource in request.resource_metrics:
-        attributes = tuple(resource.resource.attributes)
-        for one in resource.scope_metrics:
-            scope = one.scope
-            yield Scope(
-                attributes,
-                scope.name,
-                scope.version,
-                tuple(scope.attributes),
-                filter(None, map(_metric, one.metrics)),
-            )
+def _resource(found: wire.ResourceMetrics) -> Resource:
+    return Resource(tuple(found.resource.attributes), map(_scope, found.scope_metrics))
 
 
-def _metric(metric: wire.Metric) -> Metric | None:
+def _scope(found: wire.ScopeMetrics) -> Scope:
+    scope = found.scope
+    attributes = tuple(scope.attributes)
+    return Scope(scope.name, scope.version, attributes, map(_metric, found.metrics))
+
+
+def _metric(metric: wire.Metric) -> Metric:
     which = metric.WhichOneof("data")
     if which is None:
-        return None
+        return NO_METRIC
     data = getattr(metric, which)
     kind, read = _READERS[which]
     return Metric(
@@ -101,7 +107,7 @@ def _histogram(encoded: bytes) -> Point:
         point.sum if point.HasField("sum") else None,
         point.min if point.HasField("min") else None,
         point.max if point.HasField("max") else None,
-        list(point.bucket_counts),
+        _counts("bucketCounts", point.bucket_counts),
         list(point.explicit_bounds),
     )
     return tuple(point.attributes), point.time_unix_nano, point.flags, histogram
@@ -117,8 +123,8 @@ def _exponential(encoded: bytes) -> Point:
         point.scale,
         point.zero_count,
         point.zero_threshold,
-        Buckets(point.positive.offset, list(point.positive.bucket_counts)),
-        Buckets(point.negative.offset, list(point.negative.bucket_counts)),
+        Buckets(point.positive.offset, _counts("positive", point.positive.bucket_counts)),
+        Buckets(point.negative.offset, _counts("negative", point.negative.bucket_counts)),
     )
     return tuple(point.attributes), point.time_unix_nano, point.flags, histogram
 
@@ -130,10 +136,13 @@ def _summary(encoded: bytes) -> Point:
     return tuple(point.attributes), point.time_unix_nano, point.flags, summary
 
 
+def _counts(field: str, counts: Sequence[int]) -> list[int]:
+    check_count(field, len(counts), MOST_BUCKETS, "buckets")
+    return list(counts)
+
+
 def _parse(parse: Callable[[bytes], Any], encoded: bytes) -> Any:
-    if len(encoded) > MOST_POINT_BYTES:
-        reason = f"has {len(encoded)} bytes; at most {MOST_POINT_BYTES} are taken"
-        raise Refused(ingest.INVALID, "data point", reason)
+    check_count("data point", len(encoded), MOST_POINT_BYTES, "bytes")
     try:
         return parse(encoded)
     except DecodeError as exc:
@@ -198,13 +207,20 @@ def check_pieces(body: bytes, most_messages: int, most_fields: int) -> None:
                 at, end, shape = outer.pop()
                 continue
             fields += 1
-            tag, at = _varint(body, at)
-            inside = shape.get(tag >> 3) if tag & 7 == _MESSAGE else None
-            if inside:
-                messages += 1
-                size, at = _varint(body, at)
-                outer.append((at + size, end, shape))
-                end, shape = at + size, inside
+            tag, at = body[at], at + 1
+            if tag > 127:
+                tag, at = _varint(body, at - 1)
+            if tag & 7 == _MESSAGE:
+                size, at = body[at], at + 1
+                if size > 127:
+                    size, at = _varint(body, at - 1)
+                inside = shape.get(tag >> 3)
+                if inside:
+                    messages += 1
+                    outer.append((at + size, end, shape))
+                    end, shape = at + size, inside
+                else:
+                    at += size
             else:
                 at = _skip(body, at, tag & 7)
             if messages > most_messages or fields > most_fields:
@@ -222,9 +238,6 @@ def _skip(body: bytes, at: int, wire_type: int) -> int:
             return _varint(body, at)[1]
         case 1:
             return at + 8
-        case 2:
-            size, at = _varint(body, at)
-            return at + size
         case 5:
             return at + 4
     raise MalformedBody("The body has fields that OTLP does not know.")
