@@ -1,17 +1,26 @@
 """Servers for the schema's tests: each version at hand, migrated by a superuser and by an owner who is none."""
 
+import asyncio
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from tests.support.people import Connection, connect, settle_two_organizations
+from tests.support.people import (
+    ORGANIZATION_A,
+    ORGANIZATION_B,
+    Connection,
+    connect,
+    settle_two_organizations,
+)
 from tests.support.postgres import Database, PostgresServer, throw_away_server
+from tests.support.rollups import FIVE_MINUTES, Aggregate, aggregate_in_sql, fill_slices
 from tests.support.supabase import supabase_server
 
 SYSTEM_15 = Path("/usr/lib/postgresql/15/bin")
@@ -123,6 +132,33 @@ def clone(house: House) -> Iterator[tuple[House, Database]]:
     """A migrated database of one's own, empty, on each server in turn."""
     with house.server.clone() as database:
         yield house, database
+
+
+@pytest.fixture
+def engine(own: tuple[House, Database]) -> Iterator[Connection]:
+    """The engine's own login, in a database with two organizations and nothing else."""
+    house, database = own
+    with connect(house.superuser_of(database)) as cx:
+        cx.execute(
+            "insert into organizations (id, name) values (%s, 'A'), (%s, 'B')",
+            (ORGANIZATION_A, ORGANIZATION_B),
+        )
+    with connect(database.engine, autocommit=True) as cx:
+        yield cx
+
+
+@pytest.fixture(params=["sql", "engine"])
+def aggregate(request: pytest.FixtureRequest, own: tuple[House, Database]) -> Aggregate:
+    """Both ways; they are held to the same tests."""
+    if request.param == "sql":
+        return aggregate_in_sql
+
+    def fill(_: Connection, width: timedelta = FIVE_MINUTES) -> int:
+        written = asyncio.run(fill_slices(own[1].engine, width))
+        assert written is not None
+        return written
+
+    return fill
 
 
 @pytest.fixture

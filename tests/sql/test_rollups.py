@@ -1,4 +1,4 @@
-"""aggregate_metrics: the right figures, once, again for late samples, and nothing lost between writers."""
+"""Rollups by aggregate_metrics() and by the engine: the right figures, once, again for late samples, nothing lost."""
 
 import math
 import random
@@ -6,10 +6,9 @@ import struct
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
-from uuid import UUID
+from typing import Final
 
 import numpy as np
 import psycopg
@@ -25,71 +24,24 @@ from tests.support.people import (
     connect,
 )
 from tests.support.postgres import Database
+from tests.support.rollups import (
+    FIVE_MINUTES,
+    HOUR,
+    SERIES,
+    Aggregate,
+    aggregate_in_sql,
+    rollups,
+    write,
+)
 
-HOUR: Final = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=3)
 GAMMA: Final = 1.01 / 0.99
-FIVE_MINUTES: Final = timedelta(minutes=5)
-SERIES: Final = 800001
-
-
-@pytest.fixture
-def engine(own: tuple[House, Database]) -> Iterator[Connection]:
-    """The engine's own login, in a database with two organizations and nothing else."""
-    house, database = own
-    with connect(house.superuser_of(database)) as cx:
-        cx.execute(
-            "insert into organizations (id, name) values (%s, 'A'), (%s, 'B')",
-            (ORGANIZATION_A, ORGANIZATION_B),
-        )
-    with connect(database.engine, autocommit=True) as cx:
-        yield cx
-
-
-def write(
-    cx: Connection,
-    values: Sequence[float],
-    *,
-    start: datetime = HOUR,
-    step: float = 1.0,
-    series: int = SERIES,
-    organization: UUID = ORGANIZATION_A,
-    context: str | None = None,
-) -> None:
-    """One block, as the writer stores it."""
-    offsets = [round(i * step * 1000) for i in range(len(values))]
-    cx.execute(
-        "insert into apm_metrics (organization_id, timestamp, ends_at, series_ids, offsets_ms, metric_values, wedding_context)"
-        " values (%s, %s, %s::timestamptz + %s * interval '1 millisecond', %s::int[], %s::int[], %s::float8[], %s)",
-        (
-            organization,
-            start,
-            start,
-            offsets[-1],
-            [series] * len(values),
-            offsets,
-            [float(v) for v in values],
-            context,
-        ),
-    )
-
-
-def aggregate(cx: Connection, width: timedelta = FIVE_MINUTES) -> int:
-    row = cx.execute("select aggregate_metrics(%s) as n", (width,)).fetchone()
-    assert row is not None
-    return int(row["n"])
-
-
-def rollups(cx: Connection, width: timedelta = FIVE_MINUTES) -> list[dict[str, Any]]:
-    return cx.execute(
-        "select * from apm_rollups_between('-infinity', 'infinity', %s)"
-        " order by organization_id, series_id, time_bucket",
-        (width,),
-    ).fetchall()
 
 
 def decoded(sketch: bytes) -> Counter[int]:
     """code -> count; six bytes an entry."""
-    return Counter(dict(struct.iter_unpack(">hi", sketch)))
+    entries = list(struct.iter_unpack(">hi", sketch))
+    assert [code for code, _ in entries] == sorted({code for code, _ in entries})
+    return Counter(dict(entries))
 
 
 def value_of(code: int) -> float:
@@ -109,7 +61,7 @@ def quantile(counts: Counter[int], share: float) -> float:
     raise AssertionError("an empty sketch")
 
 
-def test_figures_are_those_of_the_samples(engine: Connection) -> None:
+def test_figures_are_those_of_the_samples(engine: Connection, aggregate: Aggregate) -> None:
     chance = random.Random(7)
     values = [chance.lognormvariate(3, 2) * chance.choice([1, 1, 1, -1, 0]) for _ in range(600)]
     write(engine, values)
@@ -140,7 +92,9 @@ def test_figures_are_those_of_the_samples(engine: Connection) -> None:
     ]
 
 
-def test_a_second_run_finds_nothing_and_changes_nothing(engine: Connection) -> None:
+def test_a_second_run_finds_nothing_and_changes_nothing(
+    engine: Connection, aggregate: Aggregate
+) -> None:
     write(engine, range(600))
     assert aggregate(engine) == 2
     before = rollups(engine)
@@ -150,7 +104,7 @@ def test_a_second_run_finds_nothing_and_changes_nothing(engine: Connection) -> N
     assert rollups(engine) == before
 
 
-def test_a_late_sample_opens_its_bucket_again(engine: Connection) -> None:
+def test_a_late_sample_opens_its_bucket_again(engine: Connection, aggregate: Aggregate) -> None:
     write(engine, [1, 2])
     write(engine, [7], start=HOUR + timedelta(minutes=7))
     assert aggregate(engine) == 2
@@ -161,14 +115,14 @@ def test_a_late_sample_opens_its_bucket_again(engine: Connection) -> None:
     assert second["sample_count"] == 1
 
 
-def test_a_repeated_batch_counts_once(engine: Connection) -> None:
+def test_a_repeated_batch_counts_once(engine: Connection, aggregate: Aggregate) -> None:
     for _ in range(3):
         write(engine, [1, 2, 3])
     aggregate(engine)
     assert [r["sample_count"] for r in rollups(engine)] == [3]
 
 
-def test_what_is_no_number_stays_out(engine: Connection) -> None:
+def test_what_is_no_number_stays_out(engine: Connection, aggregate: Aggregate) -> None:
     write(engine, [1, math.nan, 2, math.inf, -math.inf, 3])
     write(engine, [math.nan], series=SERIES + 1)
     assert aggregate(engine) == 1
@@ -176,7 +130,9 @@ def test_what_is_no_number_stays_out(engine: Connection) -> None:
     assert (row["sample_count"], row["sum_value"], row["last_value"]) == (3, 6, 3)
 
 
-def test_absurd_values_of_one_tenant_stop_nobodys_rollups(engine: Connection) -> None:
+def test_absurd_values_of_one_tenant_stop_nobodys_rollups(
+    engine: Connection, aggregate: Aggregate
+) -> None:
     write(engine, [1.7e308] * 10 + [-1.7e308] + [5e-324])
     write(engine, [4], organization=ORGANIZATION_B)
     assert aggregate(engine) == 2
@@ -192,7 +148,9 @@ def test_absurd_values_of_one_tenant_stop_nobodys_rollups(engine: Connection) ->
     assert sane["sum_value"] == 4
 
 
-def test_the_sketch_is_right_within_one_percent_and_merges(engine: Connection) -> None:
+def test_the_sketch_is_right_within_one_percent_and_merges(
+    engine: Connection, aggregate: Aggregate
+) -> None:
     chance = random.Random(11)
     values = [chance.lognormvariate(0, 4) * chance.choice([1, 1, -1]) for _ in range(3600)]
     values[17] = 0
@@ -212,17 +170,21 @@ def test_the_sketch_is_right_within_one_percent_and_merges(engine: Connection) -
         assert quantile(merged, share) == pytest.approx(true, rel=0.0101), share
 
 
-def test_every_width_and_no_other(engine: Connection) -> None:
+def test_every_width_and_no_other(engine: Connection, aggregate: Aggregate) -> None:
     write(engine, range(600))
     for minutes, buckets in ((1, 10), (5, 2), (60, 1), (1440, 1)):
         assert aggregate(engine, timedelta(minutes=minutes)) == buckets
+    if aggregate is not aggregate_in_sql:
+        return
     for width in (timedelta(minutes=2), timedelta(0), timedelta(minutes=-5)):
         with pytest.raises(psycopg.DatabaseError) as caught:
             aggregate(engine, width)
         assert caught.value.sqlstate == "AP004"
 
 
-def test_a_day_is_a_utc_day_whatever_the_callers_zone(engine: Connection) -> None:
+def test_a_day_is_a_utc_day_whatever_the_callers_zone(
+    engine: Connection, aggregate: Aggregate
+) -> None:
     midnight = HOUR.replace(hour=0) - timedelta(days=1)
     engine.execute("set timezone = 'America/New_York'")
     write(engine, [1] * 3600, start=midnight - timedelta(minutes=30))
@@ -235,7 +197,7 @@ def test_a_day_is_a_utc_day_whatever_the_callers_zone(engine: Connection) -> Non
 
 
 def test_blocks_that_commit_late_are_not_passed_over(
-    own: tuple[House, Database], engine: Connection
+    own: tuple[House, Database], engine: Connection, aggregate: Aggregate
 ) -> None:
     """The slower transaction has the lower ids: following "id > last seen" would lose it."""
     _, database = own
@@ -250,7 +212,7 @@ def test_blocks_that_commit_late_are_not_passed_over(
 
 
 def test_nothing_is_lost_between_writers_that_never_wait(
-    own: tuple[House, Database], engine: Connection
+    own: tuple[House, Database], engine: Connection, aggregate: Aggregate
 ) -> None:
     """Four writers commit as they like for some seconds while the rollup runs all the time."""
     _, database = own
@@ -303,13 +265,13 @@ def test_a_members_run_leaves_the_cursor_to_the_service(
             (MEMBER_A.id, ORGANIZATION_A),
         )
     with connect(database.api) as api, acting_as(api, MEMBER_A, keeping=True):
-        assert aggregate(api) == 1
+        assert aggregate_in_sql(api) == 1
         assert [r["organization_id"] for r in rollups(api)] == [ORGANIZATION_A]
-    assert aggregate(engine) == 2
+    assert aggregate_in_sql(engine) == 2
 
 
 def test_an_hour_of_fifty_series_rolls_up_fast(
-    engine: Connection, figure: Callable[[str, str], None]
+    engine: Connection, aggregate: Aggregate, figure: Callable[[str, str], None]
 ) -> None:
     """360 flushes of 50 series: 18,000 samples."""
     engine.execute(

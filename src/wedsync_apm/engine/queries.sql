@@ -10,9 +10,8 @@ select date_trunc('milliseconds', clock_timestamp()) as at,
     pg_try_advisory_xact_lock(hashtextextended('apm cycle ' || %(job)s::text, 0)) as is_mine
 
 -- limit_statements [apm_engine] --
--- How long a statement of this transaction may take from here on, its wait for a lock included.
-select set_config('statement_timeout', (1000 * %(seconds)s::float8)::int::text, true),
-    set_config('lock_timeout', (1000 * %(seconds)s::float8)::int::text, true)
+-- How long a statement of this transaction may take from here on.
+select set_config('statement_timeout', (1000 * %(seconds)s::float8)::int::text, true)
 
 -- record_run [apm_engine] --
 -- How a job's last run went.
@@ -92,10 +91,6 @@ returning i.id
 select r.id, r.auto_resolve
 from public.apm_alerts as r
 where r.organization_id = %(organization_id)s::uuid and r.id = any (%(alert_ids)s::uuid[])
-
--- aggregate_metrics [apm_engine] --
--- Fills the rollups of one width; returns the buckets written.
-select public.aggregate_metrics(%(bucket)s::interval) as written
 
 -- make_partitions [apm_engine] --
 -- The days and months ahead; returns how many were made.

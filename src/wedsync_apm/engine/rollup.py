@@ -1,42 +1,41 @@
 """Fills the rollups of one width from the samples that have come since."""
 
+import random
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from wedsync_apm.db.pool import Connection
-from wedsync_apm.engine import store
+from wedsync_apm.metrics.ranges import WIDTHS as WIDTHS
+from wedsync_apm.metrics.rollups.store import SLICES, cursor_name, fill_slice
 from wedsync_apm.telemetry import Counter
 
 WRITTEN = Counter("wedsync_apm_rollup_buckets_total", "Rollup buckets written.", ("width",))
 
-WIDTHS: Final = {
-    "1m": timedelta(minutes=1),
-    "5m": timedelta(minutes=5),
-    "1h": timedelta(hours=1),
-    "1d": timedelta(days=1),
-}
-SLICES: Final = 8
-"""Into so many parts the organizations are divided; the schema says which is whose."""
 READERS: Final = tuple(
-    f"rollup {int(width.total_seconds())} {number}"
-    for width in WIDTHS.values()
-    for number in range(SLICES)
+    cursor_name(width, number) for width in WIDTHS.values() for number in range(SLICES)
 )
-"""The cursors of `aggregate_metrics`, one a width and slice."""
+"""The readers of the flushes: a cursor for each width and slice of the organizations."""
 TIMEOUT_SECONDS: Final = 600.0
-"""A week that was imported at one stroke is rolled up at one stroke, and that takes its time."""
+"""A week that was imported at one stroke takes its time; what is done by then stays done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rollup:
-    """The job for one width."""
+    """The job for one width, and for the narrower ones that it is built from."""
 
     name: str
 
     async def run_once(self, cx: Connection, at: datetime) -> str:
-        """One run; late samples open their bucket again by themselves."""
-        await store.limit_statements(cx, TIMEOUT_SECONDS)
-        written = await store.aggregate_metrics(cx, WIDTHS[self.name])
+        """One run; late samples open their buckets again by themselves.
+
+        Slices that another engine has at that moment are left to it, and each run begins with
+        another slice, so that several engines share the work.
+        """
+        written = busy = 0
+        for number in random.sample(range(SLICES), SLICES):
+            filled = await fill_slice(cx, number, WIDTHS[self.name])
+            written += filled or 0
+            busy += filled is None
         WRITTEN.inc(written, width=self.name)
-        return f"{written} buckets"
+        return f"{written} buckets" + (f", {busy} slices were busy" if busy else "")

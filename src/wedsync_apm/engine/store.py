@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from wedsync_apm.db.pool import Connection
@@ -120,12 +120,6 @@ async def find_auto_resolving(
         Q.find_rules, {"organization_id": organization_id, "alert_ids": list(alert_ids)}
     )
     return frozenset(row["id"] for row in await rows.fetchall() if row["auto_resolve"])
-
-
-async def aggregate_metrics(cx: Connection, bucket: timedelta) -> int:
-    """Fills the rollups of one width for everybody; returns the buckets written."""
-    row = await (await cx.execute(Q.aggregate_metrics, {"bucket": bucket})).fetchone()
-    return int(row["written"]) if row else 0
 
 
 async def make_partitions(cx: Connection, at: datetime) -> int:

@@ -1,0 +1,1 @@
+"""Rollups as numpy columns: made from samples, merged from narrower ones, read and written."""

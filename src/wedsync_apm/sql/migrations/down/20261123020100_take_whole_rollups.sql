@@ -1,0 +1,1 @@
+drop type apm_private.rollup_row;
