@@ -3,8 +3,14 @@
 select rolsuper or rolbypassrls as can_copy from pg_catalog.pg_roles where rolname = current_user
 
 -- resolve_series [apm_writer] --
--- The catalogue's ids of the series of many organizations, made where they are new and there is room.
-select r.ordinal, r.series_id, r.is_known
+-- The catalogue's ids of the series of many organizations, in their order; made where they are new and there is room.
+select array_agg(
+    coalesce(
+        r.series_id,
+        case when r.is_known then %(refused)s::int else %(unknown_organization)s::int end
+    )
+    order by r.ordinal
+) as series_ids
 from apm_private.resolve_many_series(
     %(organization_ids)b::uuid[],
     %(service_names)b::text[],
@@ -14,7 +20,6 @@ from apm_private.resolve_many_series(
     %(tags)b::text[]::jsonb[],
     %(series_limit)s::int
 ) as r
-order by r.ordinal
 
 -- find_wedding_contexts [apm_writer] --
 -- The spans in which samples of these organizations get a wedding context, the most telling one first.

@@ -1,12 +1,12 @@
 """What the writer asks the database: series ids, the calendar, and to keep the blocks."""
 
-import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
+import msgspec
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
@@ -35,6 +35,8 @@ from wedsync_apm.metrics.model import REFUSED, UNKNOWN_ORGANIZATION, Ints, Serie
 Q = load_queries(__package__)
 
 Connection = psycopg.AsyncConnection[DictRow]
+
+_encode = msgspec.json.Encoder().encode
 
 LIVE_CHANNEL: Final = "apm_live"
 MOST_ANNOUNCED_ORGANIZATIONS: Final = 150
@@ -102,23 +104,24 @@ async def resolve_series(
     cx: Connection, keys: Sequence[SeriesKey], series_limit: int
 ) -> NDArray[np.int32]:
     """The id of each series, or `REFUSED`, or `UNKNOWN_ORGANIZATION`."""
+    organizations = b"".join([key.organization_id.bytes for key in keys])
     found = await cx.execute(
         Q.resolve_series,
         {
-            "organization_ids": [key.organization_id for key in keys],
+            "organization_ids": _array(np.frombuffer(organizations, "V16"), UUID_OID),
             "service_names": [key.service_name for key in keys],
             "metric_names": [key.metric_name for key in keys],
             "metric_types": [key.metric_type for key in keys],
             "units": [key.unit for key in keys],
-            "tags": [json.dumps(dict(key.tags), ensure_ascii=False) for key in keys],
+            "tags": [_encode(dict(key.tags)).decode() for key in keys],
             "series_limit": series_limit,
+            "refused": REFUSED,
+            "unknown_organization": UNKNOWN_ORGANIZATION,
         },
     )
-    ids = [
-        row["series_id"] or (REFUSED if row["is_known"] else UNKNOWN_ORGANIZATION)
-        for row in await found.fetchall()
-    ]
-    return np.array(ids, np.int32)
+    row = await found.fetchone()
+    assert row is not None  # noqa: S101 - an aggregate without GROUP BY always gives one
+    return np.array(row["series_ids"], np.int32)
 
 
 async def find_wedding_contexts(
