@@ -16,17 +16,13 @@ import numpy as np
 
 from wedsync_apm.api.authentication import identify
 from wedsync_apm.api.problems import headers_of
-from wedsync_apm.api.requests import choose
 from wedsync_apm.api.services import Services
+from wedsync_apm.api.together import Together
 from wedsync_apm.clock import utcnow
 from wedsync_apm.db.tenant import tenant_tx
 from wedsync_apm.errors import DatabaseAway, Forbidden, NotValid, TooLarge, WedSyncError
 from wedsync_apm.metrics.expression.evaluate import AmbiguousAnswer, Vector, evaluate
-from wedsync_apm.metrics.expression.read import (
-    Grid,
-    answer_for_organization,
-    answer_for_platform,
-)
+from wedsync_apm.metrics.expression.read import Grid, Need, answer, answer_for_platform
 from wedsync_apm.metrics.expression.selection import ORGANIZATION, exact_value
 from wedsync_apm.metrics.expression.store import note_platform_read
 from wedsync_apm.metrics.expression.syntax import (
@@ -37,10 +33,9 @@ from wedsync_apm.metrics.expression.syntax import (
     leaves,
     parse,
 )
-from wedsync_apm.metrics.model import Floats
+from wedsync_apm.metrics.model import Floats, Mask
 from wedsync_apm.organizations.identity import actor_of
 from wedsync_apm.organizations.model import Identity
-from wedsync_apm.organizations.store import find_standing
 from wedsync_apm.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -79,20 +74,21 @@ class PrometheusApp:
 
     def __init__(self, inner: App, services: Services) -> None:
         self._inner, self._services = inner, services
+        self._together = Together(services.pool)
         self._answers = {QUERY_PATH: self._query, QUERY_RANGE_PATH: self._query_range}
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """As ASGI calls it."""
         is_ours = scope["type"] == "http" and scope["method"] in ("GET", "POST")
-        answer = self._answers.get(scope["path"]) if is_ours else None
-        if answer is None:
+        take = self._answers.get(scope["path"]) if is_ours else None
+        if take is None:
             await self._inner(scope, receive, send)
             return
         scope["path_template"] = scope["path"]
         status, body, headers = 200, b"", {"cache-control": "private, no-cache"}
         try:
             identity = await identify(self._services, scope)
-            body = await answer(identity, await _parameters(scope, receive))
+            body = await take(identity, await _parameters(scope, receive))
         except WedSyncError as exc:
             status, body = exc.status, _error(_kind(exc), _text(exc))
             headers = headers_of(exc)
@@ -110,22 +106,25 @@ class PrometheusApp:
         at_ms = _time(parameters, "time", utcnow().timestamp())
         found = await self._answer(identity, parameters, expression, Grid(at_ms, at_ms))
         if not isinstance(found, Vector):
-            return _data("scalar", [at_ms / 1000, _number(float(found[0]))])
+            return _data("scalar", [_seconds(at_ms), _numbers(found)[0]])
         rows = np.flatnonzero(found.matrix.present[:, 0]).tolist()
-        values = found.matrix.values[:, 0].tolist()
+        numbers = _numbers(found.matrix.values[rows, 0])
         at = _seconds(at_ms)
         return _data(
             "vector",
-            [{"metric": found.labels[row], "value": (at, _number(values[row]))} for row in rows],
+            [
+                {"metric": found.labels[row], "value": (at, number)}
+                for row, number in zip(rows, numbers, strict=True)
+            ],
         )
 
     async def _query_range(self, identity: Identity, parameters: Parameters) -> bytes:
         expression = parse(parameters.get("query", ""))
         grid = _grid(parameters)
         found = await self._answer(identity, parameters, expression, grid)
-        times = [_seconds(at) for at in grid.instants_ms.tolist()]
+        times: Sequence[float] = _times(grid)
         if not isinstance(found, Vector):
-            number = _number(float(found[0]))
+            number = _numbers(found)[0]
             return _data("matrix", [{"metric": {}, "values": [(at, number) for at in times]}])
         lines = []
         for labels, present, row in zip(
@@ -143,14 +142,15 @@ class PrometheusApp:
             raise Forbidden("This key may only send samples.")
         if is_scalar(expression):
             return evaluate(expression, {})
-        async with tenant_tx(self._services.pool, actor_of(identity)) as cx:
-            if identity.is_platform:
+        actor = actor_of(identity)
+        if identity.is_platform:
+            async with tenant_tx(self._services.pool, actor) as cx:
                 if not await note_platform_read(cx, parameters["query"]):
                     raise Forbidden("This key may not read samples.")
                 return await answer_for_platform(cx, expression, grid)
-            standing = await find_standing(cx)
-            owner = choose(standing, _organization(parameters, expression))
-            return await answer_for_organization(cx, owner, expression, grid)
+        needs = [Need.of(leaf, grid) for leaf in dict.fromkeys(leaves(expression))]
+        wanted = _organization(parameters, expression)
+        return await answer(expression, grid, await self._together.read(actor, wanted, needs))
 
 
 def _organization(parameters: Parameters, expression: Expression) -> UUID | None:
@@ -237,32 +237,39 @@ def _duration_ms(name: str, text: str) -> int:
     raise BadParameter(f'invalid parameter "{name}": cannot parse "{text}" to a valid duration')
 
 
-def _points(
-    times: Sequence[float], present: np.ndarray[Any, np.dtype[np.bool_]], values: Floats
-) -> list[tuple[float, str]]:
+def _points(times: Sequence[float], present: Mask, values: Floats) -> list[tuple[float, str]]:
     if present.all():
-        return [(at, _number(value)) for at, value in zip(times, values.tolist(), strict=True)]
+        return list(zip(times, _numbers(values), strict=True))
     places = np.flatnonzero(present).tolist()
-    return [
-        (times[place], _number(value))
-        for place, value in zip(places, values[present].tolist(), strict=True)
-    ]
+    numbers = _numbers(values[present])
+    return [(times[place], number) for place, number in zip(places, numbers, strict=True)]
 
 
-def _number(value: float) -> str:
-    """As Go writes it: the shortest text that reads back, an exponent only for what is very large
-    or very small."""
-    text = repr(value)
-    if text.endswith(".0"):
-        return text[:-2]
+def _numbers(values: Floats) -> list[str]:
+    """As Go writes them: the shortest text that reads back, an exponent only for what is very
+    large or very small."""
+    texts = [text[:-2] if text[-2:] == ".0" else text for text in map(repr, values.tolist())]
+    size = np.abs(values)
+    # Python has an exponent from 1e16 on and below 1e-4, and other names for what is no number.
+    for place in np.flatnonzero(~((size < 1e16) & (size >= 1e-4)) & (size != 0)).tolist():
+        texts[place] = _odd_number(texts[place], float(values[place]))
+    return texts
+
+
+def _odd_number(text: str, value: float) -> str:
     if "e" in text and 1e-6 <= abs(value) < 1e21:
         return np.format_float_positional(value, trim="-")
-    if text in _SPECIAL:
-        return _SPECIAL[text]
-    return text
+    return _SPECIAL.get(text, text)
 
 
 _SPECIAL: Final = {"inf": "+Inf", "-inf": "-Inf", "nan": "NaN"}
+
+
+def _times(grid: Grid) -> list[float]:
+    if grid.start_ms % 1000 == grid.step_ms % 1000 == 0:
+        whole: list[float] = (grid.instants_ms // 1000).tolist()
+        return whole
+    return [_seconds(at) for at in grid.instants_ms.tolist()]
 
 
 def _seconds(at_ms: int) -> float:

@@ -9,7 +9,7 @@ grow with their number.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
@@ -18,7 +18,6 @@ from uuid import UUID
 import numpy as np
 
 from wedsync_apm.db.pool import Connection
-from wedsync_apm.metrics.blocks.model import Columns, last_wins
 from wedsync_apm.metrics.expression import store
 from wedsync_apm.metrics.expression.evaluate import NAME, Labels, Vector, evaluate
 from wedsync_apm.metrics.expression.selection import (
@@ -28,9 +27,17 @@ from wedsync_apm.metrics.expression.selection import (
     select,
     with_organization,
 )
-from wedsync_apm.metrics.expression.syntax import Expression, Leaf, NotAnswered, leaves
+from wedsync_apm.metrics.expression.syntax import (
+    BadExpression,
+    Expression,
+    Leaf,
+    NotAnswered,
+    leaves,
+)
 from wedsync_apm.metrics.expression.windows import NEVER_ENDED, Matrix, Samples, apply
 from wedsync_apm.metrics.model import Floats, Ints
+from wedsync_apm.metrics.reading.model import NOTHING, Line, line_up, unite_stretches
+from wedsync_apm.metrics.reading.store import read_samples
 
 MOST_VALUES: Final = 5_000_000
 """Series times instants of one leaf."""
@@ -54,27 +61,81 @@ class Grid:
         return np.arange(self.start_ms, self.end_ms + 1, self.step_ms, dtype=np.int64)
 
 
-async def answer_for_organization(
-    cx: Connection, organization_id: UUID, expression: Expression, grid: Grid
-) -> Vector | Floats:
-    """What the expression comes to over the series of one organization that the caller sees.
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A leaf and the time [from, behind) of the samples that it may take, in milliseconds."""
 
-    Raises BadExpression, NotAnswered and AmbiguousAnswer.
+    leaf: Leaf
+    span: tuple[int, int]
+
+    @classmethod
+    def of(cls, leaf: Leaf, grid: Grid) -> "Need":
+        """What the leaf takes over the grid."""
+        first = grid.start_ms - leaf.offset_ms - leaf.range_ms
+        return cls(leaf, (first, grid.end_ms - leaf.offset_ms + 1))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Selected:
+    """The series that a leaf means, and samples among which theirs are."""
+
+    series: Sequence[LabelledSeries]
+    line: Line
+
+
+async def read_leaves(
+    cx: Connection, organization_id: UUID, needs: Sequence[Need]
+) -> list[Selected | BadExpression]:
+    """What each need comes to over the series of one organization that the caller sees; all are
+    read together, and each block once. A need that cannot be understood has its error instead.
+
+    Raises NotValid where too much would have to be read.
     """
+    listed = await store.list_series(cx, organization_id, [one.leaf.matchers for one in needs])
+    chosen: list[list[LabelledSeries] | BadExpression] = []
+    for need in needs:
+        try:
+            chosen.append(select(listed, need.leaf.matchers))
+        except BadExpression as exc:
+            chosen.append(exc)
+    found: list[Selected | BadExpression] = []
+    lines: dict[tuple[int, int], Line] = {}
+    spans = unite_stretches([need.span for need in needs])
+    for need, series in zip(needs, chosen, strict=True):
+        if isinstance(series, BadExpression):
+            found.append(series)
+            continue
+        span = next(one for one in spans if one[0] <= need.span[0] < one[1])
+        if span not in lines:
+            ids = {
+                one.id
+                for other, those in zip(needs, chosen, strict=True)
+                if span[0] <= other.span[0] < span[1] and not isinstance(those, BadExpression)
+                for one in those
+            }
+            lines[span] = await _read(cx, organization_id, span, sorted(ids))
+        found.append(Selected(series, lines[span]))
+    return found
+
+
+async def _read(
+    cx: Connection, organization_id: UUID, span: tuple[int, int], series_ids: Sequence[int]
+) -> Line:
+    if not series_ids:
+        return line_up([NOTHING], *span)
+    return await read_samples(cx, organization_id, *span, series_ids)
+
+
+async def answer(
+    expression: Expression, grid: Grid, selected: Mapping[Leaf, Selected]
+) -> Vector | Floats:
+    """What the expression comes to. Raises NotAnswered and AmbiguousAnswer."""
     instants = grid.instants_ms
     found: dict[Leaf, Vector] = {}
-    for leaf in dict.fromkeys(leaves(expression)):
-        name = exact_value(leaf.matchers, NAME)
-        listed = await store.list_series(cx, organization_id, None if name is None else [name])
-        series = select(listed, leaf.matchers)
-        _check_size(len(series), instants)
-        columns = Columns.empty()
-        if series:
-            first, last = _reach(leaf, grid)
-            ids = [one.id for one in series]
-            columns = await store.read_samples(cx, organization_id, first, last, ids)
-        matrix = await _take(leaf, series, columns, instants)
-        found[leaf] = Vector([one.labels for one in series], matrix)
+    for leaf, one in selected.items():
+        _check_size(len(one.series), instants)
+        matrix = await _take(leaf, one.series, one.line, instants)
+        found[leaf] = Vector([series.labels for series in one.series], matrix)
     return evaluate(expression, found)
 
 
@@ -98,15 +159,13 @@ async def answer_for_platform(
         labels: list[Labels] = []
         parts: list[Matrix] = []
         for some in _portions(series):
-            first, last = _reach(leaf, grid)
-            columns = await store.read_platform_samples(
+            line = await store.read_platform_samples(
                 cx,
                 list({one.organization_id for one in some}),
-                first,
-                last,
+                *Need.of(leaf, grid).span,
                 [one.id for one in some],
             )
-            parts.append(await _take(leaf, some, columns, instants))
+            parts.append(await _take(leaf, some, line, instants))
             labels += [with_organization(one) for one in some]
         found[leaf] = Vector(labels, _stack(parts, instants))
     return evaluate(expression, found)
@@ -120,11 +179,6 @@ def _named_organization(leaf: Leaf) -> list[UUID] | None:
         return [UUID(value)]
     except ValueError:
         return []
-
-
-def _reach(leaf: Leaf, grid: Grid) -> tuple[int, int]:
-    """The time of the samples that the leaf may take."""
-    return grid.start_ms - leaf.offset_ms - leaf.range_ms, grid.end_ms - leaf.offset_ms
 
 
 def _check_size(series: int, instants: Ints) -> None:
@@ -148,34 +202,29 @@ def _portions(series: Sequence[LabelledSeries]) -> Iterator[list[LabelledSeries]
         yield some
 
 
-async def _take(
-    leaf: Leaf, series: Sequence[LabelledSeries], columns: Columns, instants: Ints
-) -> Matrix:
-    if len(columns) + len(series) * len(instants) < _SMALL:
-        return _taken(leaf, series, columns, instants)
-    return await asyncio.to_thread(_taken, leaf, series, columns, instants)
+async def _take(leaf: Leaf, series: Sequence[LabelledSeries], line: Line, instants: Ints) -> Matrix:
+    if len(line) + len(series) * len(instants) < _SMALL:
+        return _taken(leaf, series, line, instants)
+    return await asyncio.to_thread(_taken, leaf, series, line, instants)
 
 
-def _taken(
-    leaf: Leaf, series: Sequence[LabelledSeries], columns: Columns, instants: Ints
-) -> Matrix:
-    return apply(leaf, _arrange(series, columns), instants)
+def _taken(leaf: Leaf, series: Sequence[LabelledSeries], line: Line, instants: Ints) -> Matrix:
+    return apply(leaf, _arrange(series, line), instants)
 
 
-def _arrange(series: Sequence[LabelledSeries], columns: Columns) -> Samples:
+def _arrange(series: Sequence[LabelledSeries], line: Line) -> Samples:
     """The samples of the series in their order, each time once."""
-    sorted_columns = last_wins(columns)
     ids = np.array([one.id for one in series], np.int32)
-    first = np.searchsorted(sorted_columns.series, ids, side="left")
-    behind = np.searchsorted(sorted_columns.series, ids, side="right")
+    first = np.searchsorted(line.series, ids, side="left")
+    behind = np.searchsorted(line.series, ids, side="right")
     counts = behind - first
     starts = np.concatenate(([0], np.cumsum(counts)))
     place = np.repeat(first - starts[:-1], counts) + np.arange(starts[-1])
     ended = [NEVER_ENDED if one.ended_ms is None else one.ended_ms for one in series]
     return Samples(
         starts,
-        sorted_columns.timestamps_ms[place],
-        sorted_columns.values[place],
+        line.at_ms[place],
+        line.values[place],
         np.array(ended, np.int64),
     )
 

@@ -49,6 +49,19 @@ def exact_value(matchers: Sequence[Matcher], label: str) -> str | None:
     return wanted[0] if wanted else None
 
 
+def sure_tags(matchers: Sequence[Matcher]) -> str:
+    """The tags, as JSON, that a series must have to fit; not those that it may be known under
+    without having them."""
+    kept_apart = (NAME, ORGANIZATION, "service_name")
+    return msgspec.json.encode(
+        {
+            one.label: one.value
+            for one in matchers
+            if one.kind is MatchKind.EQUAL and one.value and one.label not in kept_apart
+        }
+    ).decode()
+
+
 def select(series: Sequence[LabelledSeries], matchers: Sequence[Matcher]) -> list[LabelledSeries]:
     """Those that fit all matchers. Raises BadExpression for a regular expression that is none."""
     found = list(series)

@@ -1,0 +1,122 @@
+"""Samples in the order in which windows and steps are cut out of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wedsync_apm.metrics.blocks.decoding import COMPACTED, WRITE_BATCH, Row, decode_rows
+from wedsync_apm.metrics.blocks.wire import read_array
+from wedsync_apm.metrics.model import Floats, Ints
+from wedsync_apm.metrics.reading.wire import PackedArrays
+
+SeriesIds = NDArray[np.int32]
+
+_MOST_STRETCHES: Final = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """Samples of some rows: of the same series and time the highest `order` counts."""
+
+    series: SeriesIds
+    at_ms: Ints
+    values: Floats
+    order: Ints
+
+
+NOTHING: Final = Part(
+    np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.int64)
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Line:
+    """Samples by series and time, each time once."""
+
+    series: SeriesIds
+    at_ms: Ints
+    values: Floats
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+
+def decode(rows: Sequence[tuple[Any, ...]], wanted: SeriesIds) -> list[Part]:
+    """The samples of some series in rows whose arrays are as they came."""
+    compacted = [_row(row) for row in rows if row[1] == COMPACTED]
+    columns = decode_rows(compacted, wanted)
+    return [
+        _decode_batches([row for row in rows if row[1] == WRITE_BATCH], wanted),
+        Part(columns.series, columns.timestamps_ms, columns.values, columns.order),
+    ]
+
+
+def _row(row: tuple[Any, ...]) -> Row:
+    """A compacted row; its bits stand last."""
+    *columns, bits = row
+    read: list[Any] = [read_array(one) if isinstance(one, bytes) else one for one in columns]
+    return Row(*[*read, bits])
+
+
+def _decode_batches(rows: Sequence[tuple[Any, ...]], wanted: SeriesIds) -> Part:
+    if not rows:
+        return NOTHING
+    block_ids, _, first_ms, series_ids, offsets_ms, values = (
+        [row[column] for row in rows] for column in range(6)
+    )
+    packed = PackedArrays.of(series_ids, ">i4")
+    series = packed.values()
+    chosen = np.flatnonzero(is_among(series, wanted))
+    place = np.repeat(np.arange(len(rows)), packed.counts)[chosen]
+    return Part(
+        series[chosen],
+        np.array(first_ms, np.int64)[place] + PackedArrays.of(offsets_ms, ">i4").values(chosen),
+        PackedArrays.of(values, ">f8").values(chosen),
+        np.array(block_ids, np.int64)[place],
+    )
+
+
+def is_among(series: SeriesIds, wanted: SeriesIds) -> NDArray[np.bool_]:
+    """Which of the series are wanted; `wanted` ascends."""
+    if not len(wanted):
+        return np.zeros(len(series), np.bool_)
+    place = np.searchsorted(wanted, series)
+    found: NDArray[np.bool_] = wanted[np.minimum(place, len(wanted) - 1)] == series
+    return found
+
+
+def line_up(parts: Sequence[Part], from_ms: int, behind_ms: int) -> Line:
+    """The samples of [from, behind) in order."""
+    series = np.concatenate([part.series for part in parts])
+    at = np.concatenate([part.at_ms for part in parts])
+    inside = np.flatnonzero((at >= from_ms) & (at < behind_ms))
+    if behind_ms - from_ms < 2**32:
+        # one number instead of two columns: twice as fast to sort
+        key = series[inside].astype(np.int64) << 32 | (at[inside] - from_ms)
+        place = inside[np.argsort(key, kind="stable")]
+    else:
+        place = inside[np.lexsort((at[inside], series[inside]))]
+    again = (series[place[1:]] == series[place[:-1]]) & (at[place[1:]] == at[place[:-1]])
+    if again.any():
+        order = np.concatenate([part.order for part in parts])
+        place = inside[np.lexsort((order[inside], at[inside], series[inside]))]
+        place = place[np.append(~again, True)]
+    values = np.concatenate([part.values for part in parts])
+    return Line(series[place], at[place], values[place])
+
+
+def unite_stretches(stretches: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The same as few stretches [first, behind), in order and apart from each other. Of very
+    many only the first and the last are kept apart from what lies between."""
+    united: list[tuple[int, int]] = []
+    for first, behind in sorted(one for one in stretches if one[0] < one[1]):
+        if united and first <= united[-1][1]:
+            united[-1] = united[-1][0], max(united[-1][1], behind)
+        else:
+            united.append((first, behind))
+    if len(united) > _MOST_STRETCHES:
+        return [united[0], (united[1][0], united[-2][1]), united[-1]]
+    return united
