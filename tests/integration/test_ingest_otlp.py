@@ -35,8 +35,7 @@ from tests.support.postgres import Database
 from tests.support.serving import Running, populate, running, settings_for
 from wedsync_apm.errors import DatabaseAway, StorageFull
 from wedsync_apm.ingest.limits import IngestLimits
-from wedsync_apm.ingest.writer import Writer, Written
-from wedsync_apm.metrics.model import SampleBatch
+from wedsync_apm.ingest.writer import Writer
 
 SENDER = Path(__file__).parents[1] / "support" / "otlp_sender.py"
 MEDIA_TYPES = {"protobuf": PROTOBUF, "json": JSON}
@@ -167,9 +166,9 @@ async def test_a_request_whose_answer_was_lost_is_sent_again_and_shown_once(
 ) -> None:
     write, writes = Writer.write, 0
 
-    async def losing_the_first(self: Writer, batch: SampleBatch) -> Written:
+    async def losing_the_first(self: Writer, *arguments: Any) -> Any:
         nonlocal writes
-        written = await write(self, batch)
+        written = await write(self, *arguments)
         writes += 1
         if writes == 1:
             raise DatabaseAway("The answer of the database was lost.", retry_after=1.0)
@@ -338,13 +337,13 @@ async def test_only_what_may_pass_is_answered_as_such(
         assert (await post(client, body, PROTOBUF)).status_code == 200
         busy = await post(client, body, PROTOBUF)
 
-        async def full(self: Writer, batch: SampleBatch) -> Written:
+        async def full(self: Writer, *arguments: Any) -> Any:
             raise StorageFull
 
         monkeypatch.setattr(Writer, "write", full)
         full_disk = await post(client, body, PROTOBUF, key="b")
 
-        async def broken(self: Writer, batch: SampleBatch) -> Written:
+        async def broken(self: Writer, *arguments: Any) -> Any:
             raise ZeroDivisionError
 
         monkeypatch.setattr(Writer, "write", broken)
