@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from wedsync_apm import __version__
-from wedsync_apm.commands import inspect, people, running, schema
+from wedsync_apm.commands import inspect, people, running, schema, usage
 from wedsync_apm.commands.common import fail, say
 from wedsync_apm.errors import WedSyncError
 
@@ -31,6 +31,7 @@ app.add_typer(people.keys, name="key")
 app.add_typer(people.tokens, name="token")
 app.command("health-report")(inspect.health_report)
 app.add_typer(inspect.audits, name="audit")
+app.command("usage")(usage.usage)
 
 
 def _show_version(is_asked: bool) -> None:

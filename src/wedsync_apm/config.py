@@ -208,6 +208,9 @@ def _statsd(raw: str) -> tuple[StatsdAddress, ...]:
     return tuple(found)
 
 
+_days: Final = _whole(1, 36_500)
+
+
 def _setting(default: Any, help_text: str, parse: Callable[[str], Any] = _text) -> Any:
     return field(default=default, metadata={"help": help_text, "parse": parse, "secret": False})
 
@@ -315,6 +318,24 @@ class Settings:
     )
     statsd_flush_seconds: float = _setting(
         10.0, "What StatsD sends is added up for this long, then stored.", _number(0.1, 300)
+    )
+    retention_raw_days: int = _setting(
+        14, "Samples are kept so long, unless an organization has a term of its own.", _days
+    )
+    retention_1m_days: int = _setting(30, "Rollups of a minute are kept so long.", _days)
+    retention_5m_days: int = _setting(90, "Rollups of five minutes are kept so long.", _days)
+    retention_1h_days: int = _setting(400, "Rollups of an hour are kept so long.", _days)
+    retention_1d_days: int = _setting(1825, "Rollups of a day are kept so long.", _days)
+    retention_most_days: int = _setting(
+        0,
+        "Nothing is kept longer, whatever an organization's own terms are; 0 sets no bound.",
+        _whole(0, 36_500),
+    )
+    price_per_gb: float = _setting(
+        0.125,
+        "What a gigabyte (2^30 bytes) of the database's disk costs a month, in your currency; "
+        "usage is shown at this price.",
+        _number(0, 1e6),
     )
     wedding_factor: float = _setting(
         0.5,

@@ -71,6 +71,7 @@ TENANT_TABLES: Final[dict[str, Access]] = {
     "public.apm_refusals": READ_BY_ALL,
     "public.apm_annotations": READ_BY_ALL,
     "public.apm_metric_aggregations": READ_BY_ALL,
+    "public.apm_retention": MANAGED,
     "public.apm_configurations": MANAGED,
     "public.apm_alerts": MANAGED,
     "public.apm_alert_states": READ_BY_ALL,

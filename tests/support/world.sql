@@ -63,3 +63,5 @@ insert into apm_idempotency_keys (organization_id, subject, key, request_hash, r
 values (%(organization)s, %(key)s, 'seeded', '\x00', 201, '{}');
 insert into apm_dashboards (id, organization_id, name)
 values (%(dashboard)s, %(organization)s, 'Saturday');
+insert into apm_retention (organization_id, raw_days)
+values (%(organization)s, 7);

@@ -25,6 +25,7 @@ from wedsync_apm.clock import utcnow
 from wedsync_apm.errors import FieldError, NotValid
 from wedsync_apm.metrics import store
 from wedsync_apm.metrics.ranges import Aggregation
+from wedsync_apm.metrics.usage.store import measure_usage
 
 Metric = Annotated[str, QueryParameter(description="`service.metric`", max_length=2049)]
 DEFAULT_RANGE: Final = timedelta(hours=1)
@@ -65,12 +66,24 @@ class CatalogueEntry(msgspec.Struct):
 
 
 class Usage(msgspec.Struct):
-    """What an organization keeps, and what its samples of the last day take."""
+    """What an organization keeps now, and what keeping as much costs a month.
+
+    `bytes` are those of samples, rollups and the catalogue of series, with their share of the
+    indexes; the cost is that at the platform's price for a gigabyte (2^30 bytes) of its disk.
+    """
 
     organization_id: UUID
     series: int
+    active_series: int
+    samples: int
     samples_last_day: int
-    bytes_last_day: int
+    bytes: int
+    sample_bytes: int
+    rollup_bytes: int
+    series_bytes: int
+    index_bytes: int
+    price_per_gb: float
+    estimated_monthly_cost: float
 
 
 class RefusedSamples(msgspec.Struct):
@@ -223,12 +236,25 @@ async def list_metrics(
 
 @get("/api/v1/usage", tags=["platform"])
 async def read_usage(request: ApiRequest, organization_id: Organization = None) -> Usage:
-    """Read how many series an organization has, and what its samples of the last day take."""
-    now = utcnow()
+    """Read what an organization keeps: series, samples, bytes, and their estimated monthly cost."""
+    price = request.services.settings.price_per_gb
     async with request.tenant() as cx:
         owner = await one_organization(cx, organization_id)
-        usage = await store.measure_usage(cx, owner, now - timedelta(days=1), now)
-    return Usage(owner, usage.series, usage.samples, usage.bytes)
+        usage = await measure_usage(cx, utcnow(), owner)
+    return Usage(
+        organization_id=owner,
+        series=usage.series,
+        active_series=usage.active_series,
+        samples=usage.samples,
+        samples_last_day=usage.samples_last_day,
+        bytes=usage.total_bytes,
+        sample_bytes=usage.sample_bytes,
+        rollup_bytes=usage.rollup_bytes,
+        series_bytes=usage.series_bytes,
+        index_bytes=usage.index_bytes,
+        price_per_gb=price,
+        estimated_monthly_cost=usage.monthly_cost(price),
+    )
 
 
 @get("/api/v1/usage/refusals", tags=["platform"])

@@ -15,13 +15,16 @@ from wedsync_apm.engine.cycle import Cycle, run_forever
 from wedsync_apm.engine.deliver import open_deliver
 from wedsync_apm.engine.evaluate import Evaluator
 from wedsync_apm.engine.probe import Probe
+from wedsync_apm.engine.retain import TIMEOUT_SECONDS as RETAIN_TIMEOUT_SECONDS
+from wedsync_apm.engine.retain import Retain
 from wedsync_apm.engine.rollup import TIMEOUT_SECONDS, Rollup
+from wedsync_apm.metrics.retention.model import Terms
 from wedsync_apm.organizations.secrets import load_keyring
 from wedsync_apm.telemetry import get_logger
 
 log = get_logger(__name__)
 
-POOL_SIZE: Final = 12
+POOL_SIZE: Final = 14
 STOP_SECONDS: Final = 5.0
 """How long runs under way get to finish when the engine is told to stop."""
 PROBES: Final = 3
@@ -76,6 +79,13 @@ def list_cycles(settings: Settings, client: EgressClient, own_client: EgressClie
             "compact", 30.0, compact.run_once, timeout=compact.TIMEOUT_SECONDS, is_exclusive=False
         ),
         Cycle("tidy", 60.0, tidy.run_once),
+        Cycle(
+            "retain",
+            60.0,
+            Retain(_terms(settings), settings.retention_most_days).run_once,
+            timeout=RETAIN_TIMEOUT_SECONDS,
+            is_exclusive=False,
+        ),
         *(
             Cycle(
                 f"probe {number}",
@@ -87,6 +97,16 @@ def list_cycles(settings: Settings, client: EgressClient, own_client: EgressClie
             for number in range(1, PROBES + 1)
         ),
     ]
+
+
+def _terms(settings: Settings) -> Terms:
+    return Terms(
+        settings.retention_raw_days,
+        settings.retention_1m_days,
+        settings.retention_5m_days,
+        settings.retention_1h_days,
+        settings.retention_1d_days,
+    )
 
 
 async def run_cycles(pool: Pool, cycles: list[Cycle], stop: asyncio.Event) -> None:

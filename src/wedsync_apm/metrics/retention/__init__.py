@@ -1,0 +1,1 @@
+"""How long samples and rollups are kept, and how they go."""
