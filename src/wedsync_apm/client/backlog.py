@@ -1,6 +1,6 @@
 """What waits to be sent, oldest first: in segment files on disk, or in memory.
 
-Each batch is appended to the current segment and synced before it counts as kept. A segment is
+Batches are appended to the current segment and synced before they count as kept. A segment is
 removed when everything in it has been settled; which of its batches were is not written down, so a
 process that is killed sends at most one segment again, which changes nothing on the server.
 
@@ -14,7 +14,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,20 +122,22 @@ class Backlog:
                 self._disk_bytes
             )
 
-    def append(self, batch: Packed) -> None:
-        """Keeps a batch, on disk if it can be."""
+    def append(self, *batches: Packed) -> None:
+        """Keeps batches, on disk if it can be: then with one sync for all of them."""
         with self._changed:
-            self._last_number += 1
-            entry = Entry(self._last_number, batch.count, len(batch.body), batch=batch)
+            entries = [
+                Entry(number, batch.count, len(batch.body), batch=batch)
+                for number, batch in enumerate(batches, self._last_number + 1)
+            ]
+            self._last_number += len(entries)
             if self._folder is not None:
                 try:
-                    self._write(entry, batch)
+                    self._write(entries, batches, self._folder)
                     self._is_failing = False
                 except OSError as exc:
                     self._fail(exc)
-            if entry.segment is None:
-                self._memory_bytes += entry.size
-            self._entries.append(entry)
+            self._memory_bytes += sum(entry.size for entry in entries if entry.segment is None)
+            self._entries += entries
             self._make_room()
             self._changed.notify_all()
 
@@ -225,12 +227,11 @@ class Backlog:
         if self._folder is not None:
             self._folder.close()
 
-    def _write(self, entry: Entry, batch: Packed) -> None:
-        assert self._folder is not None  # noqa: S101 - asked by the caller
-        segment, descriptor = self._current(self._folder)
-        record = journal.encode(batch)
+    def _write(self, entries: list[Entry], batches: Sequence[Packed], folder: Folder) -> None:
+        segment, descriptor = self._current(folder)
+        records = [journal.encode(batch) for batch in batches]
         try:
-            rest = memoryview(record)
+            rest = memoryview(b"".join(records))
             while rest:
                 rest = rest[os.write(descriptor, rest) :]
             os.fsync(descriptor)
@@ -241,11 +242,12 @@ class Backlog:
                 os.truncate(segment.path, segment.size)
             self._remove_if_done(segment)
             raise
-        entry.segment, entry.offset, entry.batch = segment, segment.size, None
-        entry.size = len(record)
-        segment.size += len(record)
-        segment.waiting += 1
-        self._disk_bytes += len(record)
+        for entry, record in zip(entries, records, strict=True):
+            entry.segment, entry.offset, entry.batch = segment, segment.size, None
+            entry.size = len(record)
+            segment.size += len(record)
+            segment.waiting += 1
+            self._disk_bytes += len(record)
 
     def _current(self, folder: Folder) -> tuple[Segment, int]:
         for segment in self._segments:

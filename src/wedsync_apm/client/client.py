@@ -2,7 +2,6 @@
 
 import atexit
 import logging
-import math
 import os
 import queue
 import socket
@@ -15,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Final
 
 from wedsync_apm.client.backlog import Backlog
@@ -26,6 +26,7 @@ from wedsync_apm.client.samples import (
     TooFast,
     TooManySeries,
     check_names,
+    finite,
     milliseconds,
     pack,
 )
@@ -39,6 +40,8 @@ DROPPED: Final = "wedsync_client_dropped_total"
 """The metric that tells what this client had to drop; the tag `reason` says why."""
 MOST_BODY_BYTES: Final = 4 * 1024 * 1024
 LEAST_DISK_BYTES: Final = 1024 * 1024
+SYNCED_TOGETHER: Final = 16
+"""Batches of one flush that are written to disk at once."""
 
 _clients: "weakref.WeakSet[Client]" = weakref.WeakSet()
 
@@ -166,7 +169,7 @@ class Client:
         """Adds to a counter, of which every flush sends the total since this process began: read it
         as `rate`. Each process counts in a series of its own, told apart by the tag `instance`."""
         try:
-            number = _number(by)
+            number = finite(by)
             if number < 0:
                 raise ValueError("a counter only grows")
             with self._lock:
@@ -271,7 +274,7 @@ class Client:
         service_name: str | None,
     ) -> None:
         try:
-            number = _number(value)
+            number = finite(value)
             at_ms = None if at is None else milliseconds(at)
             with self._lock:
                 if not self._may_record():
@@ -356,9 +359,10 @@ class Client:
                 with self._lock:
                     samples, self._buffer = self._buffer, deque()
                     samples.extend(self._table.totals(_now_ms(), instance))
-                for batch in pack(samples, self._max_batch, MOST_BODY_BYTES):
-                    self._backlog.append(batch)
-                    kept += batch.count
+                batches = pack(samples, self._max_batch, MOST_BODY_BYTES)
+                while group := tuple(islice(batches, SYNCED_TOGETHER)):
+                    self._backlog.append(*group)
+                    kept += sum(batch.count for batch in group)
             except Exception:
                 log.exception("Samples could not be put into the queue")
                 self._drop(len(samples) - kept, "failed")
@@ -371,13 +375,6 @@ class Client:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _number(value: float) -> float:
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError(f"{number} cannot be sent")
-    return number
 
 
 def _close_at_exit(reference: "weakref.ref[Client]") -> None:

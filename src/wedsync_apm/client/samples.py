@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -229,6 +230,14 @@ def check_names(service_name: str, name: str, tags: Iterable[tuple[str, str]]) -
                 f"a tag's name must have 1 to {_TAG_LENGTH} characters, its value at most"
                 f" {_NAME_LENGTH}"
             )
+
+
+def finite(value: float) -> float:
+    """The value as a float. Raises ValueError, TypeError or OverflowError for what is none."""
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{number} cannot be sent")
+    return number
 
 
 def milliseconds(at: datetime | float) -> int:

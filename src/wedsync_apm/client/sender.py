@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from wedsync_apm.client.backlog import Backlog
 from wedsync_apm.client.samples import Packed
-from wedsync_apm.client.transport import Answer, Transport, Verdict
+from wedsync_apm.client.transport import Answer, Transport, Verdict, one_line
 
 log = logging.getLogger("wedsync_apm.client")
 
@@ -188,4 +188,4 @@ def _rejections(answer: Answer, lines: list[bytes]) -> Iterator[Rejection]:
         index = error.get("index")
         known = isinstance(index, int) and 0 <= index < len(lines)
         sample = json.loads(lines[index]) if known and index is not None else {}
-        yield Rejection(sample, str(error.get("field", "")), str(error.get("reason", "")))
+        yield Rejection(sample, one_line(error.get("field", "")), one_line(error.get("reason", "")))

@@ -121,7 +121,7 @@ def read_answer(status: int, headers: Message, body: bytes, count: int) -> Answe
     """
     content = _json(body)
     errors = tuple(e for e in _list(content.get("errors")) if isinstance(e, dict))
-    problem = f"{status}: {content.get('detail') or body[:200].decode(errors='replace').strip()}"
+    problem = f"{status}: {one_line(content.get('detail') or body[:200].decode(errors='replace'))}"
     match status:
         case 202 if isinstance(content.get("accepted"), int):
             accepted = int(content["accepted"])
@@ -141,7 +141,7 @@ def read_answer(status: int, headers: Message, body: bytes, count: int) -> Answe
             wait = read_retry_after(headers.get("Retry-After"))
             answer = Answer(Verdict.RETRY, problem, retry_after=wait)
         case _ if 300 <= status < 400:
-            where = headers.get("Location", "elsewhere")
+            where = one_line(headers.get("Location", "elsewhere"))
             answer = Answer(Verdict.HELD, f"{status}: the server has moved, to {where}")
         case _:
             answer = Answer(Verdict.HELD, f"no answer of WedSync APM, is the url right? {problem}")
@@ -170,6 +170,11 @@ def _json(body: bytes) -> dict[str, Any]:
         if isinstance(content, dict):
             return content
     return {}
+
+
+def one_line(text: object) -> str:
+    """A stranger's words as they may stand in a log."""
+    return "".join(c if c.isprintable() else " " for c in str(text)[:200]).strip()
 
 
 def _list(value: object) -> list[object]:

@@ -214,10 +214,10 @@ def test_half_a_record_of_a_full_disk_hides_nothing_from_the_next_process(
         write = os.write
         patch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.EIO, "gone")))
         patch.setattr(os, "write", lambda fd, data: write(fd, data[:7]))
-        before.append(batch(1))
-    before.append(batch(2))
+        before.append(batch(1), batch(2))
+    before.append(batch(3), batch(4))
     before.abandon()
-    assert drain(make()) == [batch(0), batch(2)]
+    assert drain(make()) == [batch(0), batch(3), batch(4)]
 
 
 def test_a_folder_that_cannot_be_made_costs_the_disk_only(
@@ -276,12 +276,12 @@ class Crashes(RuleBasedStateMachine):
         )
         self.backlog.open()
 
-    @rule(size=st.sampled_from([1, 50, 70_000]))
-    def append(self, size: int) -> None:
-        one = batch(len(self.recorded), size)
-        self.recorded.append(one)
-        self.waiting.append(one)
-        self.backlog.append(one)
+    @rule(sizes=st.lists(st.sampled_from([1, 50, 70_000]), min_size=1, max_size=3))
+    def append(self, sizes: list[int]) -> None:
+        some = [batch(len(self.recorded) + n, size) for n, size in enumerate(sizes)]
+        self.recorded += some
+        self.waiting += some
+        self.backlog.append(*some)
 
     @precondition(lambda self: self.waiting)
     @rule(most_samples=st.integers(1, 3))

@@ -55,6 +55,15 @@ def test_strange_bodies_settle_nothing(body: bytes) -> None:
     assert read_answer(422, Message(), body, 5).verdict is Verdict.HELD
 
 
+def test_a_strangers_words_make_no_lines_of_their_own_in_a_log() -> None:
+    headers = Message()
+    headers["location"] = "https://a.example/\x1b[31m"
+    for status, body in ((503, b"a\r\nERROR root forged\x00"), (301, b"")):
+        problem = str(read_answer(status, headers, body, 1).problem)
+        assert problem.isprintable()
+        assert "a" in problem
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
