@@ -113,6 +113,7 @@ def test_people_may_call_these_and_no_others(cx: Connection) -> None:
         "apm_role_in(uuid)",
         "apm_rollups_between(timestamp with time zone,timestamp with time zone,interval)",
         "apm_samples_between(timestamp with time zone,timestamp with time zone)",
+        "apm_unrolled_between(uuid,interval,timestamp with time zone,timestamp with time zone)",
         "create_incident_from_alert(uuid,double precision,timestamp with time zone)",
         "apm_escalate_incident(uuid,timestamp with time zone)",
         "is_wedding_day(uuid,date)",

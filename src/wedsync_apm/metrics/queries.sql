@@ -34,114 +34,35 @@ from public.apm_samples_between(%(from)s::timestamptz, %(to)s::timestamptz) as s
 where s.organization_id = %(organization_id)s::uuid and s.series_id = any (%(series_ids)s::int[])
 order by s.series_id, s."timestamp" desc
 
--- summarize_samples --
--- Raw samples by group of series and step. NaN and infinities are shown sample by sample, never summed.
+-- list_unrolled_stretches --
+-- The stretches of [from, to) of which the rollups of a width do not know everything yet.
+select (extract(epoch from u.starts) * 1000)::bigint as starts_ms, (extract(epoch from u.ends) * 1000)::bigint as ends_ms
+from public.apm_unrolled_between(
+    %(organization_id)s::uuid, %(width)s::interval, %(from)s::timestamptz, %(to)s::timestamptz
+) as u
+order by u.starts
+
+-- list_rollups --
+-- The rollups of one width, with the figures that are needed. Those from before there were increases say only where
+-- a counter stood at their end.
 select
-    g.group_no,
-    floor(extract(epoch from s."timestamp") / %(step)s::float8)::bigint as slot,
-    count(*)::float8 as count,
-    sum(s.metric_value) as sum,
-    min(s.metric_value) as min,
-    max(s.metric_value) as max,
-    (array_agg(s.metric_value order by s."timestamp" desc))[1] as last
-from public.apm_samples_between(%(from)s::timestamptz, %(to)s::timestamptz) as s
-join unnest(%(series_ids)s::int[], %(group_nos)s::int[]) as g (series_id, group_no) on g.series_id = s.series_id
-where s.organization_id = %(organization_id)s::uuid
-    and s.metric_value > '-infinity'::float8 and s.metric_value < 'infinity'::float8
-group by g.group_no, slot
-order by g.group_no, slot
-
--- rank_samples --
--- A quantile of the raw samples by group of series and step.
-select
-    g.group_no,
-    floor(extract(epoch from s."timestamp") / %(step)s::float8)::bigint as slot,
-    percentile_cont(%(q)s::float8) within group (order by s.metric_value) as value
-from public.apm_samples_between(%(from)s::timestamptz, %(to)s::timestamptz) as s
-join unnest(%(series_ids)s::int[], %(group_nos)s::int[]) as g (series_id, group_no) on g.series_id = s.series_id
-where s.organization_id = %(organization_id)s::uuid
-    and s.metric_value > '-infinity'::float8 and s.metric_value < 'infinity'::float8
-group by g.group_no, slot
-order by g.group_no, slot
-
--- list_increases --
--- How much counters rose, by group and step; a counter that fell was started again from zero. The first
--- sample of a series only says where it stands, so reading starts a step early.
-select r.group_no, r.slot, sum(r.rise) as value
-from (
-    select
-        g.group_no,
-        floor(extract(epoch from s."timestamp") / %(step)s::float8)::bigint as slot,
-        case
-            when s.metric_value >= lag(s.metric_value) over w then s.metric_value - lag(s.metric_value) over w
-            when s.metric_value < lag(s.metric_value) over w then s.metric_value
-        end as rise
-    from public.apm_samples_between(%(from)s::timestamptz, %(to)s::timestamptz) as s
-    join unnest(%(series_ids)s::int[], %(group_nos)s::int[]) as g (series_id, group_no) on g.series_id = s.series_id
-    where s.organization_id = %(organization_id)s::uuid
-        and s.metric_value > '-infinity'::float8 and s.metric_value < 'infinity'::float8
-    window w as (partition by s.series_id order by s."timestamp")
-) as r
-where r.rise is not null
-group by r.group_no, r.slot
-order by r.group_no, r.slot
-
--- find_newest_bucket --
--- How far the rollups of a width reach; from this bucket on, which may still fill, raw samples are read.
-select max(a.time_bucket) as newest
+    (extract(epoch from a.time_bucket) * 1000)::bigint as at_ms,
+    a.series_ids,
+    case when 'counts' = any (%(figures)s::text[]) then a.sample_counts end as counts,
+    case when 'sums' = any (%(figures)s::text[]) then a.sum_values end as sums,
+    case when 'minima' = any (%(figures)s::text[]) then a.min_values end as minima,
+    case when 'maxima' = any (%(figures)s::text[]) then a.max_values end as maxima,
+    case when 'firsts' = any (%(figures)s::text[]) then coalesce(a.first_values, a.last_values) end as firsts,
+    case when 'lasts' = any (%(figures)s::text[]) then a.last_values end as lasts,
+    case when 'increases' = any (%(figures)s::text[]) then
+        coalesce(a.increases, array_fill(0::float8, array[cardinality(a.series_ids)]))
+    end as increases,
+    case when 'sketches' = any (%(figures)s::text[]) then a.sketches end as sketches
 from public.apm_metric_aggregations as a
 where a.organization_id = %(organization_id)s::uuid
     and a.bucket_width = %(width)s::interval
     and a.time_bucket >= %(from)s::timestamptz
     and a.time_bucket < %(to)s::timestamptz
-
--- summarize_rollups --
--- Rollups of one width by group of series and step.
-select
-    g.group_no,
-    floor(extract(epoch from r.time_bucket) / %(step)s::float8)::bigint as slot,
-    sum(r.sample_count)::float8 as count,
-    sum(r.sum_value) as sum,
-    min(r.min_value) as min,
-    max(r.max_value) as max,
-    (array_agg(r.last_value order by r.time_bucket desc))[1] as last
-from public.apm_rollups_between(%(from)s::timestamptz, %(to)s::timestamptz, %(width)s::interval) as r
-join unnest(%(series_ids)s::int[], %(group_nos)s::int[]) as g (series_id, group_no) on g.series_id = r.series_id
-where r.organization_id = %(organization_id)s::uuid
-group by g.group_no, slot
-order by g.group_no, slot
-
--- list_rollup_sketches --
--- The sketches of rollups by group of series and step, to be merged.
-select
-    g.group_no,
-    floor(extract(epoch from r.time_bucket) / %(step)s::float8)::bigint as slot,
-    array_agg(r.sketch) as sketches
-from public.apm_rollups_between(%(from)s::timestamptz, %(to)s::timestamptz, %(width)s::interval) as r
-join unnest(%(series_ids)s::int[], %(group_nos)s::int[]) as g (series_id, group_no) on g.series_id = r.series_id
-where r.organization_id = %(organization_id)s::uuid
-group by g.group_no, slot
-order by g.group_no, slot
-
--- list_rollup_increases --
--- How much counters rose from bucket to bucket, by group and step.
-select i.group_no, i.slot, sum(i.rise) as value
-from (
-    select
-        g.group_no,
-        floor(extract(epoch from r.time_bucket) / %(step)s::float8)::bigint as slot,
-        case
-            when r.last_value >= lag(r.last_value) over w then r.last_value - lag(r.last_value) over w
-            when r.last_value < lag(r.last_value) over w then r.last_value
-        end as rise
-    from public.apm_rollups_between(%(from)s::timestamptz, %(to)s::timestamptz, %(width)s::interval) as r
-    join unnest(%(series_ids)s::int[], %(group_nos)s::int[]) as g (series_id, group_no) on g.series_id = r.series_id
-    where r.organization_id = %(organization_id)s::uuid
-    window w as (partition by r.series_id order by r.time_bucket)
-) as i
-where i.rise is not null
-group by i.group_no, i.slot
-order by i.group_no, i.slot
 
 -- fill_rollups [apm_engine] --
 -- Fills the buckets of one width that new or late samples have touched; gives back how many were written.

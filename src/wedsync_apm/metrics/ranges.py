@@ -9,7 +9,9 @@ from typing import Any, Final
 from wedsync_apm.errors import FieldError, NotValid
 
 RAW_AT_MOST: Final = timedelta(hours=2)
-"""Longer ranges are read from rollups, save what these do not reach yet."""
+"""Longer ranges are read from rollups where their step allows it."""
+FINE_AT_MOST: Final = timedelta(days=1)
+"""Longer ranges are not read from raw samples however fine the step: it is widened to minutes."""
 MOST_POINTS: Final = 11_000
 """Of a series; Prometheus has the same limit."""
 MOST_SERIES: Final = 1_000
@@ -22,6 +24,14 @@ WIDTHS: Final = {
     "1d": timedelta(days=1),
 }
 """The widths at which rollups are kept, narrowest first, under the names that answers use."""
+TERMS: Final = {
+    "raw": timedelta(days=14),
+    "1m": timedelta(days=30),
+    "5m": timedelta(days=90),
+    "1h": timedelta(days=400),
+    "1d": timedelta(days=5 * 366),
+}
+"""How long each level is kept unless told otherwise."""
 
 _ROUND_STEPS: Final = (1, 5, 10, 15, 30, 60, 300, 900, 1800, 3600, 10800, 21600, 43200, 86400)
 
@@ -81,8 +91,18 @@ class RangeAnswer:
     step_seconds: float
 
 
-def plan_range(start: datetime, end: datetime, step: timedelta | None) -> RangePlan:
+def plan_range(
+    start: datetime,
+    end: datetime,
+    step: timedelta | None,
+    at: datetime,
+    terms: Mapping[str, timedelta] = TERMS,
+) -> RangePlan:
     """Decides step and source. Without a step, about three hundred points are given.
+
+    1. Raw samples serve a short range, and a step that is no whole minutes, if they are still kept.
+    2. Else the widest rollups serve that divide the step and are still kept at the start of the
+       range. Where none does both, the step is widened to the narrowest that is kept.
 
     Raises NotValid, naming the field, for an empty range and for too many points.
     """
@@ -100,9 +120,15 @@ def plan_range(start: datetime, end: datetime, step: timedelta | None) -> RangeP
         reason = f"gives more than {MOST_POINTS} points a series; ask for a wider one"
         raise NotValid(errors=[FieldError("step", reason)])
     width = None
-    if end - start > RAW_AT_MOST:
-        seconds = -(-seconds // 60) * 60
-        width = max(one for one in WIDTHS.values() if seconds % one.total_seconds() == 0)
+    is_fine = seconds % 60 != 0
+    raw_at_most = FINE_AT_MOST if is_fine else RAW_AT_MOST
+    if end - start > raw_at_most or start < at - terms["raw"]:
+        kept = [one for name, one in WIDTHS.items() if start >= at - terms[name]]
+        narrowest = min(kept, default=WIDTHS["1d"]).total_seconds()
+        seconds = -(-seconds // narrowest) * narrowest
+        width = max(
+            (one for one in kept if seconds % one.total_seconds() == 0), default=WIDTHS["1d"]
+        )
     first, last = start.timestamp() // seconds, -(-end.timestamp() // seconds)
     return RangePlan(
         datetime.fromtimestamp(first * seconds, start.tzinfo),

@@ -4,17 +4,22 @@ that the caller entered; row-level security decides what it may see."""
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from itertools import chain
 from typing import Any, Final
 from uuid import UUID
 
+import numpy as np
+
+from wedsync_apm.clock import utcnow
 from wedsync_apm.db.pool import Connection
 from wedsync_apm.db.queries import load_queries
-from wedsync_apm.metrics import sketch
+from wedsync_apm.metrics.blocks.model import Columns
+from wedsync_apm.metrics.blocks.store import read_columns
+from wedsync_apm.metrics.blocks.wire import speak_numpy
 from wedsync_apm.metrics.ranges import (
     MOST_SERIES,
     Aggregation,
-    Grouping,
     RangeAnswer,
     RangePlan,
     RangeSeries,
@@ -22,14 +27,23 @@ from wedsync_apm.metrics.ranges import (
     name_splits,
     plan_range,
 )
+from wedsync_apm.metrics.reading.model import unite_stretches
+from wedsync_apm.metrics.steps import (
+    Groups,
+    Points,
+    Rollups,
+    figures_of,
+    join_rollups,
+    merge_points,
+    points_of_rollups,
+    points_of_samples,
+    rollups_of_samples,
+)
 
 Q = load_queries(__package__)
 
 LATEST_WITHIN: Final = timedelta(hours=1)
 """A series without a sample for this long has no latest value."""
-
-Points = dict[tuple[int, int], float]
-"""The value of a group in a step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,29 +184,35 @@ async def query_range(
     aggregation: Aggregation = Aggregation.AVG,
     tags: Mapping[str, str] | None = None,
     group_by: Sequence[str] | None = None,
+    at: datetime | None = None,
 ) -> RangeAnswer:
     """The samples of [start, end) in steps, one line per series, or per group where `group_by`
-    names tags (an empty one: a single line).
+    names tags (an empty one: a single line). `at` is the present, by which the age is judged.
 
-    Up to two hours come from raw samples. Longer ranges come from rollups as far as these reach,
-    and from raw samples beyond. Raises NotValid for a range, step or name that cannot be used.
+    `plan_range` says whether rollups are read. If so, a step of which the rollups do not know
+    everything yet is read from the samples, whole. Raises NotValid for a range, step or name that
+    cannot be used.
     """
-    plan = plan_range(start, end, step)
+    plan = plan_range(start, end, step, at or utcnow())
     series = await find_series(cx, organization_id, metric, tags)
     grouping = group_series([one.tags for one in series], group_by)
     reader = _RangeReader(
-        cx, organization_id, plan, aggregation=aggregation, series=series, grouping=grouping
+        cx, organization_id, plan, aggregation, Groups.of([s.id for s in series], grouping.numbers)
     )
-    lines: list[list[tuple[float, float]]] = [[] for _ in grouping.tags]
+    points = await reader.read() if series else merge_points([])
     seconds = plan.step.total_seconds()
-    for (group, slot), value in sorted((await reader.read()).items()):
-        lines[group].append((slot * seconds, value))
+    bounds = np.searchsorted(points.group, np.arange(len(grouping.tags) + 1))
+    times, values = (points.slot * seconds).tolist(), points.value.tolist()
     units = {number: one.unit for number, one in zip(grouping.numbers, series, strict=True)}
     return RangeAnswer(
         [
-            RangeSeries(metric, grouping.tags[group], units[group], points)
-            for group, points in enumerate(lines)
-            if points
+            RangeSeries(
+                metric, labels, units[group], list(zip(times[a:b], values[a:b], strict=True))
+            )
+            for group, (labels, a, b) in enumerate(
+                zip(grouping.tags, bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
+            )
+            if a < b
         ],
         plan.resolution,
         seconds,
@@ -200,97 +220,112 @@ async def query_range(
 
 
 class _RangeReader:
-    """Reads one range query, the older part from rollups and the newer from raw samples."""
+    """Reads one range query."""
 
     def __init__(
         self,
         cx: Connection,
         organization_id: UUID,
         plan: RangePlan,
-        *,
         aggregation: Aggregation,
-        series: Sequence[Series],
-        grouping: Grouping,
+        groups: Groups,
     ) -> None:
-        self._cx, self._plan, self._aggregation = cx, plan, aggregation
-        self._parameters = {
-            "organization_id": organization_id,
-            "series_ids": [one.id for one in series],
-            "group_nos": list(grouping.numbers),
-            "step": plan.step.total_seconds(),
-            "width": plan.width,
-        }
+        self._cx, self._organization_id, self._plan = cx, organization_id, plan
+        self._aggregation, self._groups = aggregation, groups
+        self._step_ms = round(plan.step.total_seconds() * 1000)
 
     async def read(self) -> Points:
-        plan = self._plan
-        if not self._parameters["series_ids"]:
-            return {}
-        raw_from = plan.start
-        points: Points = {}
-        if plan.width is not None:
-            raw_from = await self._rollups_reach()
-            if raw_from > plan.start:
-                points = await self._rollups(plan.start, raw_from)
-        if raw_from < plan.end:
-            points |= await self._raw(raw_from, plan.end)
-        return points
+        first = round(self._plan.start.timestamp() * 1000) // self._step_ms
+        behind = round(self._plan.end.timestamp() * 1000) // self._step_ms
+        # The first rise of a step is the one from the sample before it.
+        earliest = first - (self._aggregation is Aggregation.RATE)
+        if self._plan.width is None:
+            points = self._points_of(await self._samples(earliest, behind))
+        else:
+            unrolled = unite_stretches(await self._unrolled(earliest, behind))
+            rolled = await self._rollups(earliest, behind)
+            samples = [await self._samples(*stretch) for stretch in unrolled]
+            points = self._merged(rolled, samples, unrolled)
+        return points.within(first, behind)
 
-    async def _rollups_reach(self) -> datetime:
-        """The start of the first step that is not wholly covered by finished rollups."""
-        newest = await self._rows(Q.find_newest_bucket, self._plan.start, self._plan.end)
-        reach = newest[0]["newest"]
-        if reach is None:
-            return self._plan.start
-        seconds = self._plan.step.total_seconds()
-        whole = reach.timestamp() // seconds * seconds
-        return max(datetime.fromtimestamp(whole, reach.tzinfo), self._plan.start)
+    def _merged(
+        self, rolled: Rollups, samples: Sequence[Columns], unrolled: Sequence[tuple[int, int]]
+    ) -> Points:
+        """The rollups, but in the stretches that they do not know whole the samples."""
+        slots = rolled.at_ms // self._step_ms
+        known = np.ones(len(slots), np.bool_)
+        for begin, until in unrolled:
+            known &= (slots < begin) | (slots >= until)
+        rows = rolled.take(known)
+        if self._aggregation.quantile is not None:
+            # Exact where there are samples.
+            return merge_points([self._rolled_points(rows), *map(self._points_of, samples)])
+        parts = [rows, *map(rollups_of_samples, samples)]
+        return self._rolled_points(join_rollups(parts, figures_of(self._aggregation)))
 
-    async def _rollups(self, start: datetime, end: datetime) -> Points:
-        quantile = self._aggregation.quantile
-        if quantile is not None:
-            rows = await self._rows(Q.list_rollup_sketches, start, end)
-            merged = {
-                (row["group_no"], row["slot"]): sketch.quantile(
-                    sketch.merge(row["sketches"]), quantile
-                )
-                for row in rows
-            }
-            return {key: value for key, value in merged.items() if value is not None}
-        if self._aggregation is Aggregation.RATE:
-            return await self._rates(Q.list_rollup_increases, start, end)
-        return self._summaries(await self._rows(Q.summarize_rollups, start, end))
+    def _points_of(self, columns: Columns) -> Points:
+        return points_of_samples(columns, self._groups, self._step_ms, self._aggregation)
 
-    async def _raw(self, start: datetime, end: datetime) -> Points:
-        quantile = self._aggregation.quantile
-        if quantile is not None:
-            rows = await self._rows(Q.rank_samples, start, end, q=quantile)
-            return {(row["group_no"], row["slot"]): row["value"] for row in rows}
-        if self._aggregation is Aggregation.RATE:
-            return await self._rates(Q.list_increases, start, end)
-        return self._summaries(await self._rows(Q.summarize_samples, start, end))
+    def _rolled_points(self, rollups: Rollups) -> Points:
+        return points_of_rollups(rollups, self._groups, self._step_ms, self._aggregation)
 
-    async def _rates(self, query: str, start: datetime, end: datetime) -> Points:
-        seconds = self._plan.step.total_seconds()
-        rows = await self._rows(query, start - self._plan.step, end)
-        first = start.timestamp() // seconds
+    async def _unrolled(self, first: int, behind: int) -> list[tuple[int, int]]:
+        """The steps that the rollups do not know whole."""
+        found = await self._cx.execute(
+            Q.list_unrolled_stretches, {**self._between(first, behind), "width": self._plan.width}
+        )
+        return [
+            (
+                max(row["starts_ms"] // self._step_ms, first),
+                min(-(-row["ends_ms"] // self._step_ms), behind),
+            )
+            for row in await found.fetchall()
+        ]
+
+    async def _samples(self, first: int, behind: int) -> Columns:
+        return await read_columns(
+            self._cx,
+            self._organization_id,
+            self._time(first),
+            self._time(behind),
+            self._groups.series_ids.tolist(),
+        )
+
+    async def _rollups(self, first: int, behind: int) -> Rollups:
+        figures = figures_of(self._aggregation)
+        wanted = {
+            **self._between(first, behind),
+            "width": self._plan.width,
+            "figures": list(figures) or ["sketches"],
+        }
+        async with self._cx.cursor(binary=True) as cursor:
+            speak_numpy(cursor)
+            await cursor.execute(Q.list_rollups, wanted)
+            rows = await cursor.fetchall()
+        return _rollups_of(rows, figures)
+
+    def _between(self, first: int, behind: int) -> dict[str, Any]:
         return {
-            (row["group_no"], row["slot"]): row["value"] / seconds
-            for row in rows
-            if row["slot"] >= first
+            "organization_id": self._organization_id,
+            "from": self._time(first),
+            "to": self._time(behind),
         }
 
-    def _summaries(self, rows: Sequence[Mapping[str, Any]]) -> Points:
-        if self._aggregation is Aggregation.AVG:
-            return {(row["group_no"], row["slot"]): row["sum"] / row["count"] for row in rows}
-        return {(row["group_no"], row["slot"]): row[self._aggregation] for row in rows}
+    def _time(self, slot: int) -> datetime:
+        return datetime.fromtimestamp(slot * self._step_ms / 1000, UTC)
 
-    async def _rows(
-        self, query: str, start: datetime, end: datetime, **more: float
-    ) -> list[dict[str, Any]]:
-        found = await self._cx.execute(
-            query, {**self._parameters, "from": start, "to": end, **more}
-        )
-        return await found.fetchall()
+
+def _rollups_of(rows: Sequence[Mapping[str, Any]], figures: Sequence[str]) -> Rollups:
+    if not rows:
+        none = np.zeros(0)
+        return Rollups(none.astype(np.int32), none.astype(np.int64), dict.fromkeys(figures, none))
+    counts = [len(row["series_ids"]) for row in rows]
+    return Rollups(
+        np.concatenate([row["series_ids"] for row in rows]),
+        np.repeat(np.array([row["at_ms"] for row in rows], np.int64), counts),
+        {name: np.concatenate([row[name] for row in rows]).astype(np.float64) for name in figures},
+        () if figures else list(chain.from_iterable(row["sketches"] for row in rows)),
+    )
 
 
 async def aggregate_metrics(cx: Connection, bucket: timedelta) -> int:

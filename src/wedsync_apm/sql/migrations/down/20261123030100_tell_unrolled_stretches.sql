@@ -1,0 +1,3 @@
+-- pre: takes the function back.
+
+drop function public.apm_unrolled_between(uuid, interval, timestamptz, timestamptz);
