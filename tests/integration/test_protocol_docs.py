@@ -29,6 +29,7 @@ async def api(database: Database, tmp_path: Path) -> AsyncIterator[Running]:
         ("json", "python", 2),
         ("json", "sh", 0),  # the example's time is long past
         ("influx", "sh", 2),
+        ("opentelemetry", "sh", 2),
     ],
 )
 async def test_the_example_is_taken(
