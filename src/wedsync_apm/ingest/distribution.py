@@ -7,7 +7,9 @@ is off by at most 0.8 % of its value; count, sum, least and greatest are exact.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
 from typing import Final
 
 RELATIVE_ERROR: Final = 0.0078
@@ -89,14 +91,18 @@ class Distribution:
 
     def quantile(self, q: float) -> float:
         """The least value that a share `q` of all does not exceed; NaN if there is none."""
-        rank = q * sum(self.bins.values()) * (1 - 1e-9)  # sums of fractions are not exact
-        seen, value = 0.0, math.nan
-        for key in sorted(self.bins):
-            seen += self.bins[key]
-            value = value_of(key)
-            if seen >= rank:
-                break
-        return min(max(value, self.least), self.greatest)
+        return next(self._quantiles(q))
+
+    def _quantiles(self, *shares: float) -> Iterator[float]:
+        keys = sorted(self.bins)
+        ends = list(accumulate(self.bins[key] for key in keys))
+        for q in shares:
+            if not keys:
+                yield math.nan
+                continue
+            place = bisect_left(ends, q * ends[-1] * (1 - 1e-9))  # sums of fractions are not exact
+            value = value_of(keys[min(place, len(keys) - 1)])
+            yield min(max(value, self.least), self.greatest)
 
     def figures(self) -> Iterator[float]:
         """One for each of `SUFFIXES`, of a distribution that is not empty."""
@@ -105,5 +111,4 @@ class Distribution:
         yield self.least
         yield self.greatest
         yield self.total / self.count
-        for _, q in QUANTILES:
-            yield self.quantile(q)
+        yield from self._quantiles(*(q for _, q in QUANTILES))

@@ -10,7 +10,7 @@ import msgspec
 from wedsync_apm.errors import NotValid
 from wedsync_apm.ingest import model
 from wedsync_apm.ingest.columns import Refused
-from wedsync_apm.ingest.datadog.reader import CONTAINERS_A_SAMPLE, Reader, milliseconds, number
+from wedsync_apm.ingest.datadog.reader import PARTS_A_SAMPLE, Reader, milliseconds, number
 from wedsync_apm.ingest.foreign_json import convert, read_json
 from wedsync_apm.ingest.model import Arrival, Decoded
 
@@ -28,7 +28,7 @@ async def decode_checks(body: bytes, arrival: Arrival) -> Decoded:
 
     A check without a time is of now.
     """
-    found = read_json(body, 1_000 + CONTAINERS_A_SAMPLE * arrival.limits.samples)
+    found = read_json(body, 1_000 + PARTS_A_SAMPLE * arrival.limits.samples)
     items = found if isinstance(found, list) else [found]
     if not isinstance(found, list | dict):
         raise NotValid("The body is no check and no list of checks.")
@@ -39,8 +39,7 @@ async def decode_checks(body: bytes, arrival: Arrival) -> Decoded:
             _take(reader, arrival, position, item)
         except Refused as refused:
             reader.columns.refuse(refused, position=position)
-        if position % 1_000 == 999:
-            await reader.pause()
+        await reader.pause()
     return reader.finish()
 
 

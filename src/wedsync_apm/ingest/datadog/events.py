@@ -15,7 +15,7 @@ from wedsync_apm.ingest.datadog.tags import read_tags
 from wedsync_apm.ingest.foreign_json import convert, read_json
 from wedsync_apm.ingest.model import Arrival, Decode, Decoded
 
-MOST_CONTAINERS: Final = 200_000
+MOST_PARTS: Final = 200_000
 """In a body that may describe a host at length."""
 MOST_EVENTS: Final = 1_000
 """Of a request."""
@@ -50,7 +50,7 @@ def event_decoder(annotate: Annotate, kept: list[Annotation]) -> Decode:
 
     async def decode(body: bytes, arrival: Arrival) -> Decoded:
         reader = Reader(arrival, SOURCE)
-        item = read_json(body, MOST_CONTAINERS)
+        item = read_json(body, MOST_PARTS)
         try:
             one = convert(item, _Event)
         except ValueError as exc:
@@ -71,7 +71,7 @@ def intake_decoder(annotate: Annotate) -> Decode:
 
     async def decode(body: bytes, arrival: Arrival) -> Decoded:
         reader = Reader(arrival, SOURCE)
-        given = read_json(body, MOST_CONTAINERS) if body else {}
+        given = read_json(body, MOST_PARTS) if body else {}
         sources = given.get("events") if isinstance(given, dict) else None
         lists = sources.values() if isinstance(sources, dict) else ()
         items = [item for one in lists if isinstance(one, list) for item in one]

@@ -6,22 +6,21 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from wedsync_apm.errors import NotValid
 from wedsync_apm.ingest import model
 from wedsync_apm.ingest.columns import Refused, SampleColumns
 from wedsync_apm.ingest.datadog.tags import read_tags
 from wedsync_apm.ingest.distribution import SUFFIXES, Distribution
-from wedsync_apm.ingest.foreign_json import is_text, read_json
+from wedsync_apm.ingest.foreign_json import is_text, read_items
 from wedsync_apm.ingest.limits import IngestLimits
 from wedsync_apm.ingest.model import Arrival, Decoded
 
 SOURCE: Final = "datadog"
 READ_AT_ONCE: Final = 2_000
-"""Samples between which other requests get their turn."""
+"""Steps between which other requests get their turn."""
 MOST_KNOWN: Final = 200_000
 """Ways to name a series that are remembered."""
-CONTAINERS_A_SAMPLE: Final = 6
-"""Arrays and objects that a sample of its own needs, with its series, tags and resources."""
+PARTS_A_SAMPLE: Final = 20
+"""Values of JSON that a sample may need, with its series, tags and resources."""
 LAST_SECOND: Final = 10_000_000_000
 """No time lies beyond; as milliseconds it still fits everywhere."""
 
@@ -30,15 +29,12 @@ class _Known(dict[tuple[Any, ...], tuple[int, ...]]):
     """The handles of what was met before, by the words that it came in."""
 
 
-def read_items(body: bytes, limits: IngestLimits, field: str) -> list[Any]:
-    """The list under that name in a JSON body.
+def series_in(body: bytes, limits: IngestLimits) -> list[Any]:
+    """What stands under `series` in a JSON body, to be read one by one.
 
     Raises MalformedBody and TooLarge for the body, NotValid for one of another shape.
     """
-    found = read_json(body, 1_000 + CONTAINERS_A_SAMPLE * limits.samples)
-    items = found.get(field) if isinstance(found, dict) else None
-    if not isinstance(items, list):
-        raise NotValid(f"The body is no object with a list {field!r}.")
+    items = read_items(body, "series", 1_000 + PARTS_A_SAMPLE * limits.samples)
     limits.check_samples(len(items))
     return items
 
@@ -76,8 +72,7 @@ class Reader:
         self.columns = SampleColumns(arrival, source)
         self._arrival = arrival
         self._known = arrival.directory.companion(_Known, _Known)
-        self._samples = 0
-        self._yield_at = READ_AT_ONCE
+        self._samples = self._steps = 0
 
     def series(
         self,
@@ -143,10 +138,11 @@ class Reader:
         """The handles of the figures of a distribution. Raises Refused."""
         return self.series(metric, tags, host=host, unit=unit, suffixes=SUFFIXES)
 
-    async def pause(self) -> None:
-        """Lets other requests have their turn now and then."""
-        if self._samples >= self._yield_at:
-            self._yield_at = self._samples + READ_AT_ONCE
+    async def pause(self, steps: int = 1) -> None:
+        """Called for each sample: lets other requests have their turn now and then."""
+        self._steps += steps
+        if self._steps >= READ_AT_ONCE:
+            self._steps = 0
             await asyncio.sleep(0)
 
     def finish(self) -> Decoded:

@@ -13,9 +13,9 @@ from google.protobuf.message import DecodeError
 from wedsync_apm.errors import MalformedBody
 from wedsync_apm.ingest import model
 from wedsync_apm.ingest.columns import Refused
-from wedsync_apm.ingest.datadog.reader import Reader, milliseconds, number, read_items
+from wedsync_apm.ingest.datadog.reader import Reader, milliseconds, number, series_in
 from wedsync_apm.ingest.distribution import Distribution
-from wedsync_apm.ingest.foreign_json import convert
+from wedsync_apm.ingest.foreign_json import convert, count_in
 from wedsync_apm.ingest.model import Arrival, Decoded
 from wedsync_apm.ingest.wire import datadog_pb2 as wire
 
@@ -51,7 +51,8 @@ class _SeriesV2(_Series):
 async def decode_v1(body: bytes, arrival: Arrival) -> Decoded:
     """`POST /api/v1/series`."""
     reader = Reader(arrival)
-    for position, item in enumerate(read_items(body, arrival.limits, "series")):
+    for position, item in enumerate(series_in(body, arrival.limits)):
+        await reader.pause()
         points: list[Any] = []
         try:
             one = _converted(item, _SeriesV1)
@@ -66,16 +67,15 @@ async def decode_v1(body: bytes, arrival: Arrival) -> Decoded:
         except Refused as refused:
             _refuse_series(reader, refused, position, item)
             continue
-        for place, point in enumerate(points):
-            _take(reader, handle, position, place, _pair(point))
-        await reader.pause()
+        await _take(reader, handle, position, map(_pair, points))
     return reader.finish()
 
 
 async def decode_v2(body: bytes, arrival: Arrival) -> Decoded:
     """`POST /api/v2/series` as JSON."""
     reader = Reader(arrival)
-    for position, item in enumerate(read_items(body, arrival.limits, "series")):
+    for position, item in enumerate(series_in(body, arrival.limits)):
+        await reader.pause()
         points: list[Any] = []
         try:
             one = _converted(item, _SeriesV2)
@@ -92,10 +92,7 @@ async def decode_v2(body: bytes, arrival: Arrival) -> Decoded:
         except Refused as refused:
             _refuse_series(reader, refused, position, item)
             continue
-        for place, point in enumerate(points):
-            pair = (point.get("timestamp"), point.get("value")) if isinstance(point, dict) else None
-            _take(reader, handle, position, place, pair)
-        await reader.pause()
+        await _take(reader, handle, position, map(_fields, points))
     return reader.finish()
 
 
@@ -108,6 +105,7 @@ async def decode_v2_protobuf(body: bytes, arrival: Arrival) -> Decoded:
     arrival.limits.check_samples(len(items))
     reader = Reader(arrival)
     for position, item in enumerate(items):
+        await reader.pause()
         count = 1
         try:
             one = _parsed(item)
@@ -124,9 +122,7 @@ async def decode_v2_protobuf(body: bytes, arrival: Arrival) -> Decoded:
         except Refused as refused:
             reader.columns.refuse(refused, position=position, count=count)
             continue
-        for place, point in enumerate(one.points):
-            _take(reader, handle, position, place, (point.timestamp, point.value))
-        await reader.pause()
+        await _take(reader, handle, position, ((p.timestamp, p.value) for p in one.points))
     return reader.finish()
 
 
@@ -137,7 +133,8 @@ async def decode_distributions(body: bytes, arrival: Arrival) -> Decoded:
     """
     reader = Reader(arrival)
     found: dict[tuple[tuple[int, ...], int], tuple[int, str, Distribution]] = {}
-    for position, item in enumerate(read_items(body, arrival.limits, "series")):
+    for position, item in enumerate(series_in(body, arrival.limits)):
+        await reader.pause()
         points: list[Any] = []
         try:
             one = _converted(item, _SeriesV1)
@@ -157,14 +154,15 @@ async def decode_distributions(body: bytes, arrival: Arrival) -> Decoded:
                 time = milliseconds(at, field)
                 reader.columns.check_time(time, field)
                 numbers = [number(value, field) for value in values]
+                await reader.pause(len(values))
             except Refused as refused:
                 reader.columns.refuse(refused, position=position)
                 continue
             entry = found.setdefault((handles, time), (position, one.metric, Distribution()))
             for value in numbers:
                 entry[2].add(value)
-            await reader.pause()
     for (handles, time), (position, metric, distribution) in found.items():
+        await reader.pause(len(distribution.bins))
         try:
             reader.distribution(metric, handles, time, distribution, position=position)
         except Refused as refused:
@@ -199,23 +197,29 @@ def _pair(point: Any) -> Sequence[Any] | None:
     return point if isinstance(point, list) and len(point) == 2 else None
 
 
-def _take(
-    reader: Reader, handle: int, position: int, place: int, point: Sequence[Any] | None
+def _fields(point: Any) -> Sequence[Any] | None:
+    return (point.get("timestamp"), point.get("value")) if isinstance(point, dict) else None
+
+
+async def _take(
+    reader: Reader, handle: int, position: int, points: Iterable[Sequence[Any] | None]
 ) -> None:
-    field = f"points[{place}]"
-    try:
-        if point is None:
-            raise Refused(model.INVALID, field, "is no time with a value")
-        at = milliseconds(point[0], f"{field}'s time")
-        reader.columns.check_time(at, f"{field}'s time")
-        value = number(point[1], f"{field}'s value")
-    except Refused as refused:
-        reader.columns.refuse(refused, position=position)
-        return
-    reader.columns.add(handle, at, value, position=position)
+    columns = reader.columns
+    for place, point in enumerate(points):
+        await reader.pause()
+        try:
+            if point is None:
+                raise Refused(model.INVALID, f"points[{place}]", "is no time with a value")
+            at = milliseconds(point[0], "time")
+            columns.check_time(at, "time")
+            value = number(point[1], "value")
+        except Refused as refused:
+            if point is not None:
+                refused.field = f"points[{place}]'s {refused.field}"
+            columns.refuse(refused, position=position)
+        else:
+            columns.add(handle, at, value, position=position)
 
 
 def _refuse_series(reader: Reader, refused: Refused, position: int, item: Any) -> None:
-    points = item.get("points") if isinstance(item, dict) else None
-    count = len(points) if isinstance(points, list) and points else 1
-    reader.columns.refuse(refused, position=position, count=count)
+    reader.columns.refuse(refused, position=position, count=count_in(item, "points") or 1)

@@ -30,6 +30,7 @@ async def decode_sketches(body: bytes, arrival: Arrival) -> Decoded:
     arrival.limits.check_samples(len(items))
     reader = Reader(arrival)
     for position, item in enumerate(items):
+        await reader.pause()
         count = 1
         try:
             one = _parsed(item)
@@ -44,6 +45,7 @@ async def decode_sketches(body: bytes, arrival: Arrival) -> Decoded:
             reader.columns.refuse(refused, position=position, count=count)
             continue
         for place, sketch in enumerate(one.dogsketches):
+            await reader.pause(1 + len(sketch.k))
             field = f"dogsketches[{place}]"
             try:
                 at = milliseconds(sketch.ts, field)
@@ -52,7 +54,6 @@ async def decode_sketches(body: bytes, arrival: Arrival) -> Decoded:
                 reader.distribution(one.metric, handles, at, distribution, position=position)
             except Refused as refused:
                 reader.columns.refuse(refused, position=position)
-        await reader.pause()
     return reader.finish()
 
 
