@@ -331,6 +331,12 @@ class Settings:
         "Nothing is kept longer, whatever an organization's own terms are; 0 sets no bound.",
         _whole(0, 36_500),
     )
+    background_share: float = _setting(
+        0.25,
+        "How much of one core rollups and compaction may take in each engine, so that a flood of "
+        "samples does not starve its own intake; what is not rolled up yet is read from samples.",
+        _number(0.01, 1.0),
+    )
     price_per_gb: float = _setting(
         0.125,
         "What a gigabyte (2^30 bytes) of the database's disk costs a month, in your currency; "

@@ -11,6 +11,7 @@ from typing import Final
 from psycopg.errors import SerializationFailure
 
 from wedsync_apm.db.pool import Connection
+from wedsync_apm.engine.pace import Pace
 from wedsync_apm.metrics.compaction.store import Compacted, compact_next, note_work, settle_blocks
 from wedsync_apm.telemetry import Counter
 
@@ -25,13 +26,14 @@ MANY_BATCHES: Final = 1_000
 """A day with so many is compacted at once."""
 RUN_SECONDS: Final = 20.0
 """Then the next tick goes on."""
-TIMEOUT_SECONDS: Final = 120.0
+TIMEOUT_SECONDS: Final = 600.0
 MOST_STUCK: Final = 10
 """Days that nothing could be done for, while some transaction is still open; then it is enough."""
 
 
-async def run_once(cx: Connection, at: datetime) -> str:
-    """One run."""
+async def run_once(cx: Connection, at: datetime, pace: Pace | None = None) -> str:
+    """One run, a day of an organization at each turn of the pace."""
+    pace = pace or Pace(1.0)
     settled_id = await settle_blocks(cx, SETTLED_AFTER)
     await note_work(cx)
     finished: list[Compacted] = []
@@ -40,9 +42,14 @@ async def run_once(cx: Connection, at: datetime) -> str:
     ends = time.monotonic() + RUN_SECONDS
     while time.monotonic() < ends and failures + len(stuck) < MOST_STUCK:
         try:
-            done = await compact_next(
-                cx, settled_id, noted_before=at - WAITS_AT_MOST, blocks=MANY_BATCHES, stuck=stuck
-            )
+            async with pace.turn():
+                done = await compact_next(
+                    cx,
+                    settled_id,
+                    noted_before=at - WAITS_AT_MOST,
+                    blocks=MANY_BATCHES,
+                    stuck=stuck,
+                )
         except SerializationFailure:
             # Retention or an erasure was there first; what is left comes with the next tick.
             failures += 1

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from wedsync_apm.engine import compact, escalate, tidy
 from wedsync_apm.engine.cycle import Cycle, run_forever
 from wedsync_apm.engine.deliver import open_deliver
 from wedsync_apm.engine.evaluate import Evaluator
+from wedsync_apm.engine.pace import Pace
 from wedsync_apm.engine.probe import Probe
 from wedsync_apm.engine.retain import TIMEOUT_SECONDS as RETAIN_TIMEOUT_SECONDS
 from wedsync_apm.engine.retain import Retain
@@ -66,17 +68,28 @@ async def run_engine(settings: Settings, stop: asyncio.Event | None = None) -> N
 
 def list_cycles(settings: Settings, client: EgressClient, own_client: EgressClient) -> list[Cycle]:
     """Every job but the sending, with its rhythm."""
-    factor = settings.wedding_factor
-    rhythms = {"1m": 10.0, "5m": 15.0, "1h": 300.0, "1d": 3600.0}
+    factor, pace = settings.wedding_factor, Pace(settings.background_share)
+    # Readers take the newest samples as they are, so nobody waits for these.
+    rhythms = {"1m": 60.0, "5m": 60.0, "1h": 300.0, "1d": 3600.0}
     return [
         Cycle("evaluate", 1.0, Evaluator(factor).run_once),
         Cycle("escalate", 1.0, escalate.run_once),
         *(
-            Cycle(f"rollup {name}", rhythm, Rollup(name).run_once, timeout=TIMEOUT_SECONDS)
+            Cycle(
+                f"rollup {name}",
+                rhythm,
+                Rollup(name, pace).run_once,
+                timeout=TIMEOUT_SECONDS,
+                is_exclusive=False,
+            )
             for name, rhythm in rhythms.items()
         ),
         Cycle(
-            "compact", 30.0, compact.run_once, timeout=compact.TIMEOUT_SECONDS, is_exclusive=False
+            "compact",
+            30.0,
+            partial(compact.run_once, pace=pace),
+            timeout=compact.TIMEOUT_SECONDS,
+            is_exclusive=False,
         ),
         Cycle("tidy", 60.0, tidy.run_once),
         Cycle(
