@@ -1,6 +1,7 @@
 import asyncio
 import json
 import math
+import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -180,6 +181,57 @@ def test_a_check_is_an_object_or_a_list() -> None:
     assert told(found) == ["1 status is none of 0, 1, 2 and 3"]
     with pytest.raises(NotValid):
         decoded(decode_checks, 5)
+
+
+def field(number: int, content: bytes | int) -> bytes:
+    """A field of protobuf, written by hand: the published numbers, not those of our copy."""
+    if isinstance(content, int):
+        digits = [
+            content >> shift & 127 for shift in range(0, 64, 7) if content >> shift or not shift
+        ]
+        return bytes([number << 3, *[one | 128 for one in digits[:-1]], digits[-1]])
+    return bytes([number << 3 | 2, len(content)]) + content
+
+
+def double(number: int, value: float) -> bytes:
+    return bytes([number << 3 | 1]) + struct.pack("<d", value)
+
+
+def test_the_agents_messages_are_read_by_their_published_numbers() -> None:
+    resource = field(1, b"host") + field(2, b"h")
+    point = double(1, 1.5) + field(2, NOW_S)
+    series = b"".join(
+        (
+            field(1, resource),
+            field(2, b"m"),
+            field(3, b"a:b"),
+            field(4, point),
+            field(5, 2),
+            field(6, b"byte"),
+            field(7, b"System"),
+            field(8, 10),
+            field(9, b"whatever"),
+        )
+    )
+    found = decoded(decode_v2_protobuf, field(1, series))
+    assert samples(found) == [("m", {"a": "b", "host": "h"}, NOW, 1.5)]
+    assert found.batch.directory.keys[0].unit == "byte"
+    dogsketch = b"".join(
+        (
+            field(1, NOW_S),
+            field(2, 3),
+            *[double(number, value) for number, value in ((3, 1.0), (4, 2.0), (5, 1.3), (6, 4.0))],
+            field(7, bytes([0xF4, 0x14, 0xCE, 0x15])),  # zigzag of 1338 and 1383
+            field(8, bytes([2, 1])),
+        )
+    )
+    sketch = field(1, b"d") + field(2, b"h") + field(4, b"a:b") + field(7, dogsketch)
+    found = decoded(decode_sketches, field(1, sketch) + field(2, field(1, b"7.60.0")))
+    values = {name: value for name, _, _, value in samples(found)}
+    assert (values["d_count"], values["d_sum"], values["d_min"], values["d_max"]) == (3, 4, 1, 2)
+    assert values["d_p50"] == 1
+    assert values["d_p99"] == pytest.approx(2, rel=0.008)
+    assert samples(found)[0][1] == {"a": "b", "host": "h"}
 
 
 def sketch(**more: Any) -> bytes:

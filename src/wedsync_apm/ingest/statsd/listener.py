@@ -127,8 +127,8 @@ class StatsdListener:
             async with asyncio.timeout(LAST_FLUSH_SECONDS):
                 await self.flush()
         self._shut()
-        if self._pending:
-            self._lose(sum(map(len, self._pending)), "the database did not answer at the end")
+        while self._pending:
+            self._lose(self._take_pending(), "the database did not answer at the end")
 
     async def flush(self) -> None:
         """Ends the interval and stores all that waits, the oldest first."""
@@ -142,8 +142,7 @@ class StatsdListener:
                 self._pending.append(part)
                 self._pending_bytes += part.size
         while self._pending_bytes > MOST_BYTES and len(self._pending) > 1:
-            oldest = self._take_pending()
-            self._lose(len(oldest), "waited too long for the database")
+            self._lose(self._take_pending(), "waited too long for the database")
         while self._pending and self._grant is not None:
             if not await self._store(self._pending[0], self._grant):
                 return
@@ -160,7 +159,7 @@ class StatsdListener:
             log.exception(
                 "An interval could not be stored", extra={"action": "statsd_flush_failed"}
             )
-            self._lose(len(part), "could not be stored")
+            self._lose(part, "could not be stored")
         else:
             self._told = ""
         return True
@@ -170,10 +169,13 @@ class StatsdListener:
         self._pending_bytes -= done.size
         return done
 
-    def _lose(self, count: int, why: str) -> None:
-        LOST.inc(count, listener=self._address.name)
-        self._gatherer.refuse(DROPPED, why, count)
-        self._tell("statsd_lost", f"lost {count} series of an interval: {why}", always=True)
+    def _lose(self, part: Gathered, why: str) -> None:
+        """Gives a part up, but not what it has to say about lines that were not taken."""
+        LOST.inc(len(part), listener=self._address.name)
+        self._gatherer.refuse(DROPPED, why, len(part))
+        for one in part.refused:
+            self._gatherer.refuse(one.code, one.reason, one.count)
+        self._tell("statsd_lost", f"lost {len(part)} series of an interval: {why}", always=True)
 
     async def _check_key(self) -> None:
         """Whether the key still lets anybody send; while that cannot be known, as before."""
