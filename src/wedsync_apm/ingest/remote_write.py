@@ -141,9 +141,12 @@ class RemoteWriteDecoder:
         Raises MalformedBody and TooLarge for the body as a whole.
         """
         try:
-            messages = list(wire.SeriesRequest.FromString(body).timeseries)
+            series = wire.SeriesRequest.FromString(body).timeseries
         except DecodeError as exc:
             raise _malformed() from exc
+        # An empty series takes two bytes of a body, and dozens once it is an object.
+        self._limits.check_samples(len(series))
+        messages = list(series)
         rejections = Rejections(self._limits.listed_errors)
         runs = self._runs_of(grant)
         found = runs.find(messages)

@@ -19,9 +19,10 @@ import numpy as np
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
-from wedsync_apm.errors import MalformedBody
+from wedsync_apm.errors import MalformedBody, TooLarge
 from wedsync_apm.ingest import model
 from wedsync_apm.ingest.columns import Refused, SampleColumns
+from wedsync_apm.ingest.limits import IngestLimits
 from wedsync_apm.ingest.model import Arrival, Decoded
 from wedsync_apm.ingest.remote_write import LEARN_AT_ONCE, SOURCE, STALE_MARKER
 from wedsync_apm.ingest.window import in_window
@@ -30,6 +31,8 @@ from wedsync_apm.metrics.model import Floats, Ints, SampleBatch, SeriesKey
 
 MOST_REMEMBERED_BYTES: Final = 64 * 1024 * 1024
 """Of symbols and keys. A sender who shuffles the labels of its series makes new keys for ever."""
+
+MOST_SYMBOLS_A_SAMPLE: Final = 10
 
 _COUNTER: Final = "counter"
 _CUMULATIVE: Final = ("_bucket", "_count", "_sum")
@@ -51,7 +54,7 @@ class Columns:
     and the samples `sample_bounds[i]:sample_bounds[i + 1]`."""
 
     symbols: list[bytes]
-    references: Ints
+    references: NDArray[np.uint32]
     reference_bounds: Ints
     sample_bounds: Ints
     timestamps_ms: Ints
@@ -77,7 +80,7 @@ def parse_with_ptars(body: bytes) -> Columns:
     metadata = series.field("metadata")
     return Columns(
         symbols=_binaries(symbols),
-        references=references.values.to_numpy().astype(np.int64),
+        references=references.values.to_numpy(),
         reference_bounds=references.offsets.to_numpy().astype(np.int64),
         sample_bounds=samples.offsets.to_numpy().astype(np.int64),
         timestamps_ms=samples.values.field("timestamp").to_numpy(),
@@ -110,7 +113,7 @@ def parse_with_protobuf(body: bytes) -> Columns:
     references = [reference for one in series for reference in one.labels_refs]
     return Columns(
         symbols=list(request.symbols),
-        references=np.array(references, np.int64),
+        references=np.array(references, np.uint32),
         reference_bounds=_bounds([len(one.labels_refs) for one in series]),
         sample_bounds=_bounds([len(one.samples) for one in series]),
         timestamps_ms=np.array([sample.timestamp for sample in samples], np.int64),
@@ -151,13 +154,32 @@ async def decode(body: bytes, arrival: Arrival) -> Decoded:
     Raises MalformedBody and TooLarge for the body as a whole.
     """
     known = arrival.directory.companion(KnownSeries, KnownSeries)
+    check_parts(body, arrival.limits)
     return await decode_columns(parse(body), arrival, known)
+
+
+def check_parts(body: bytes, limits: IngestLimits) -> None:
+    """Raises TooLarge for more series or symbols than a sensible request has, before they are
+    parsed: an empty one takes two bytes of a body and fifty times that of memory."""
+    if len(body) <= 2 * limits.samples:
+        return
+    try:
+        outline = wire.Outline.FromString(body)
+    except DecodeError as exc:
+        _malformed(exc)
+    if len(outline.timeseries) > limits.samples:
+        raise TooLarge(f"{len(outline.timeseries)} series in one request.")
+    if len(outline.symbols) > MOST_SYMBOLS_A_SAMPLE * limits.samples:
+        raise TooLarge(f"{len(outline.symbols)} symbols in one request.")
 
 
 async def decode_columns(columns: Columns, arrival: Arrival, known: "KnownSeries") -> Decoded:
     """The same, of a parsed request."""
     arrival.limits.check_samples(len(columns.values))
-    if len(columns.histograms) and columns.symbols[:1] != [b""]:
+    series_count = len(columns.histograms)
+    if len(columns.references) > 100_000 + 4 * arrival.limits.tags * series_count:
+        raise TooLarge(f"{len(columns.references)} references in {series_count} series.")
+    if series_count and columns.symbols[:1] != [b""]:
         raise MalformedBody("The first symbol of a Request must be empty.")
     reader = SampleColumns(arrival, SOURCE)
     handles = await known.handles(columns, arrival, reader)

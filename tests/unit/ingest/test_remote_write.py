@@ -228,6 +228,8 @@ async def test_one_sample_too_many_is_too_large() -> None:
     assert len((await decoder.decode(series({"__name__": "m"}, *three), OWN, NOW)).batch) == 3
     with pytest.raises(TooLarge):
         await decoder.decode(series({"__name__": "m"}, *three, (1.0, NOW + 9)), OWN, NOW)
+    with pytest.raises(TooLarge):
+        await decoder.decode(field(1, b"") * 4, OWN, NOW)
 
 
 names = st.text(min_size=1, max_size=5)

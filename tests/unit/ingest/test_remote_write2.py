@@ -1,5 +1,6 @@
 """Remote write 2.0 decoding, by both parsers."""
 
+import time
 from collections.abc import Callable
 from random import Random
 from uuid import UUID, uuid4
@@ -281,6 +282,24 @@ async def test_what_is_no_request_is_refused_as_a_whole(decoder: Decoder, body: 
 async def test_too_many_samples_are_too_large(decoder: Decoder) -> None:
     with pytest.raises(TooLarge):
         await decoder.decode(Request().series({"__name__": "m"}, *[(1.0, NOW)] * 1001))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        field(4, b"") + field(5, b"") * 2_000_000,
+        field(4, b"") * 2_000_000,
+        field(4, b"") + field(5, field(1, bytes(4_000_000))),
+        field(4, b"") + field(5, field(2, b"") * 2_000_000),
+    ],
+    ids=["series", "symbols", "references", "samples"],
+)
+async def test_parts_that_are_empty_are_counted_before_they_grow(body: bytes) -> None:
+    arrival = Arrival(OWN, SeriesDirectory(), IngestLimits(), NOW)
+    started = time.process_time()
+    with pytest.raises(TooLarge):
+        await remote_write2.decode(body, arrival)
+    assert time.process_time() - started < 2
 
 
 async def test_a_shuffling_sender_fills_no_memory() -> None:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+wedsync_apm/ingest/wire/remote_write2.proto\x12\x19wedsync_apm.remote_write2\"U\n\x07Request\x12\x0f\n\x07symbols\x18\x04 \x03(\x0c\x12\x39\n\ntimeseries\x18\x05 \x03(\x0b\x32%.wedsync_apm.remote_write2.TimeSeries\"\xb3\x01\n\nTimeSeries\x12\x13\n\x0blabels_refs\x18\x01 \x03(\r\x12\x32\n\x07samples\x18\x02 \x03(\x0b\x32!.wedsync_apm.remote_write2.Sample\x12\x12\n\nhistograms\x18\x03 \x03(\x0c\x12\x11\n\texemplars\x18\x04 \x03(\x0c\x12\x35\n\x08metadata\x18\x05 \x01(\x0b\x32#.wedsync_apm.remote_write2.Metadata\"*\n\x06Sample\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x11\n\ttimestamp\x18\x02 \x01(\x03\"*\n\x08Metadata\x12\x0c\n\x04type\x18\x01 \x01(\x05\x12\x10\n\x08unit_ref\x18\x04 \x01(\rb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+wedsync_apm/ingest/wire/remote_write2.proto\x12\x19wedsync_apm.remote_write2\"U\n\x07Request\x12\x0f\n\x07symbols\x18\x04 \x03(\x0c\x12\x39\n\ntimeseries\x18\x05 \x03(\x0b\x32%.wedsync_apm.remote_write2.TimeSeries\".\n\x07Outline\x12\x0f\n\x07symbols\x18\x04 \x03(\x0c\x12\x12\n\ntimeseries\x18\x05 \x03(\x0c\"\xb3\x01\n\nTimeSeries\x12\x13\n\x0blabels_refs\x18\x01 \x03(\r\x12\x32\n\x07samples\x18\x02 \x03(\x0b\x32!.wedsync_apm.remote_write2.Sample\x12\x12\n\nhistograms\x18\x03 \x03(\x0c\x12\x11\n\texemplars\x18\x04 \x03(\x0c\x12\x35\n\x08metadata\x18\x05 \x01(\x0b\x32#.wedsync_apm.remote_write2.Metadata\"*\n\x06Sample\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x11\n\ttimestamp\x18\x02 \x01(\x03\"*\n\x08Metadata\x12\x0c\n\x04type\x18\x01 \x01(\x05\x12\x10\n\x08unit_ref\x18\x04 \x01(\rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,10 +33,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_REQUEST']._serialized_start=74
   _globals['_REQUEST']._serialized_end=159
-  _globals['_TIMESERIES']._serialized_start=162
-  _globals['_TIMESERIES']._serialized_end=341
-  _globals['_SAMPLE']._serialized_start=343
-  _globals['_SAMPLE']._serialized_end=385
-  _globals['_METADATA']._serialized_start=387
-  _globals['_METADATA']._serialized_end=429
+  _globals['_OUTLINE']._serialized_start=161
+  _globals['_OUTLINE']._serialized_end=207
+  _globals['_TIMESERIES']._serialized_start=210
+  _globals['_TIMESERIES']._serialized_end=389
+  _globals['_SAMPLE']._serialized_start=391
+  _globals['_SAMPLE']._serialized_end=433
+  _globals['_METADATA']._serialized_start=435
+  _globals['_METADATA']._serialized_end=477
 # @@protoc_insertion_point(module_scope)
