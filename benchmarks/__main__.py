@@ -1,6 +1,138 @@
-"""`python -m benchmarks`, which is what `make bench` runs."""
+"""`python -m benchmarks [PART [OPTIONS]]`, which is what `make bench` runs.
 
-from benchmarks.run import main
+Without a part: all of them, one after the other, and the report. `--quick` makes them tiny.
+"""
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Final
+
+import psutil
+
+from benchmarks.report import PARTS, write_report
+from benchmarks.run import QUICK_RESULTS, RESULTS, facts, save, say
+
+CLEAN_UP_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A module of its own, in a process of its own."""
+
+    minutes: float
+    """It is interrupted after so many, and what it has measured by then counts."""
+    takes_folder: bool = True
+    """It writes <part>.json itself; else what it prints is kept."""
+    quick: tuple[str, ...] = ("--quick",)
+
+
+KNOWN: Final = {
+    "ingest": Part(16),
+    "durability": Part(8),
+    "organizations": Part(6),
+    "storage": Part(6, takes_folder=False, quick=("--samples", "100000")),
+    "rollups": Part(6, takes_folder=False, quick=()),
+    "queries": Part(
+        10,
+        quick=(
+            *("--vendors", "4", "--organizations", "20", "--rounds", "1"),
+            *("--queries", "5", "--fill-minutes", "240"),
+        ),
+    ),
+    "statements": Part(10, takes_folder=False, quick=()),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs what is asked for; 1 when a part failed or something was lost."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    is_quick = "--quick" in given
+    if given and given[0] in PARTS:
+        code = run_part(given[0], given[1:], is_quick=is_quick)
+    elif set(given) <= {"--quick"}:
+        # Some parts have no small size; all of them together are for a quiet machine.
+        parts = [p for p in PARTS if _exists(p) and (not is_quick or KNOWN[p].quick)]
+        codes = [run_part(part, given, is_quick=is_quick) for part in parts]
+        code = max(codes)
+    else:
+        say(f"{__doc__}\nParts: {', '.join(PARTS)}. Each has --help.")
+        return 0 if given[0] in {"-h", "--help"} else 2
+    say(f"{write_report(QUICK_RESULTS if is_quick else RESULTS)}")
+    return code
+
+
+def run_part(name: str, options: Sequence[str], *, is_quick: bool) -> int:
+    """Runs one part within its time, and keeps its results. Returns its exit code."""
+    part, folder = KNOWN[name], QUICK_RESULTS if is_quick else RESULTS
+    wanted = [option for option in options if option != "--quick"]
+    if is_quick:
+        wanted = [*part.quick, *wanted]
+    if part.takes_folder and "--out" not in wanted:
+        wanted += ["--out", str(folder)]
+    say(f"== {name} {' '.join(wanted)}".rstrip())
+    started, told = time.monotonic(), facts({"arguments": wanted})
+    code, printed = _run([sys.executable, "-m", f"benchmarks.{name}", *wanted], part.minutes * 60)
+    say(f"== {name} ended with {code} after {time.monotonic() - started:.0f} s")
+    if not part.takes_folder and code == 0:
+        save(name, folder, told | _figures(printed))
+    return code
+
+
+def _exists(part: str) -> bool:
+    if find_spec(f"benchmarks.{part}") is None:
+        say(f"{part}: not measured, there is no such part")
+        return False
+    return True
+
+
+def _figures(printed: str) -> dict[str, object]:
+    """What a part printed: the JSON in it, else the text."""
+    with contextlib.suppress(ValueError):
+        found = json.loads(printed)
+        if isinstance(found, dict):
+            return found
+    return {"printed": printed}
+
+
+def _run(command: Sequence[str], seconds: float) -> tuple[int, str]:
+    """Shows what it prints, and gives it back. After its time it is asked to end as by Ctrl-C, so
+    that it stops its servers."""
+    lines = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
+        limit = threading.Timer(seconds, _end, (process, seconds))
+        limit.start()
+        assert process.stdout is not None  # noqa: S101 - it is a pipe
+        try:
+            for line in process.stdout:
+                lines.append(line)
+                say(line.rstrip("\n"))
+        except KeyboardInterrupt:  # it got the signal as well: its servers are being stopped
+            process.wait(CLEAN_UP_SECONDS)
+            raise
+        finally:
+            limit.cancel()
+    return process.returncode, "".join(lines)
+
+
+def _end(process: subprocess.Popen[str], seconds: float) -> None:
+    say(f"It took longer than {seconds / 60:.0f} minutes and is interrupted.")
+    tree = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    _, alive = psutil.wait_procs(tree, CLEAN_UP_SECONDS)
+    for one in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.kill()
+    if process.poll() is None:
+        process.kill()
+
 
 if __name__ == "__main__":
     raise SystemExit(main())

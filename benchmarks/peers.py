@@ -1,5 +1,6 @@
 """The stores that we compare ourselves with, from Debian's own packages, unpacked without root."""
 
+import gzip
 import os
 import shutil
 import subprocess
@@ -9,7 +10,11 @@ from typing import Final
 CACHE: Final = Path(__file__).resolve().parent.parent / ".data" / "peers"
 """Git-ignored; a package that was unpacked once is used again."""
 
-PACKAGES: Final = {"prometheus": "prometheus", "victoria-metrics": "victoria-metrics"}
+PACKAGES: Final = {
+    "prometheus": "prometheus",
+    "victoria-metrics": "victoria-metrics",
+    "influxd": "influxdb",
+}
 """Program and package."""
 
 
@@ -32,6 +37,23 @@ def find_peer(program: str) -> Path:
     if not binary.exists():
         raise PeerMissing(f"the package {PACKAGES[program]} has no usr/bin/{program}")
     return binary
+
+
+def peer_version(program: str) -> str:
+    """Of the Debian package that `find_peer` finds; "unknown" where nothing tells."""
+    package = PACKAGES[program]
+    if shutil.which(program) is None:
+        changes = (CACHE / package / "usr" / "share" / "doc" / package).glob("changelog.Debian*.gz")
+        for page in sorted(changes, reverse=True):  # the rebuild's own, "…Debian.amd64.gz", first
+            first = gzip.decompress(page.read_bytes()).decode(errors="replace").split("\n", 1)[0]
+            return first.partition("(")[2].partition(")")[0]
+        return "unknown"
+    query = shutil.which("dpkg-query")
+    if query is None:
+        return "unknown"
+    asked = [query, "--show", "--showformat=${Version}", package]
+    got = subprocess.run(asked, check=False, capture_output=True, text=True)  # noqa: S603
+    return got.stdout.strip() or "unknown"
 
 
 def in_ci() -> bool:

@@ -1,12 +1,13 @@
-"""What is sent: vendors with fifty series each, as remote write 1.0 bodies made beforehand.
+"""What is sent: vendors with fifty series of ten labels each, as remote write 1.0 bodies made
+beforehand.
 
 A body is a template whose values and time stamps are patched in, so that making ten million
-samples takes seconds and sending them takes none of the senders' time.
+samples takes seconds and sending them takes none of the sender's time.
 """
 
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Final
@@ -14,6 +15,9 @@ from uuid import NAMESPACE_DNS, UUID, uuid5
 
 import cramjam
 import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
 
 ROUTES: Final = ("/availability", "/bookings", "/gallery", "/payments", "/rsvp")
 METRICS: Final = (
@@ -37,6 +41,7 @@ class Body:
     lane: int
     samples: int
     data: bytes
+    newest_ms: int = 0
 
 
 def vendor_id(number: int) -> UUID:
@@ -45,40 +50,81 @@ def vendor_id(number: int) -> UUID:
 
 
 def bodies(
-    *, vendors: int, samples: int, series_per_body: int, samples_per_series: int, seed: int = 7
+    *,
+    vendors: int,
+    samples: int,
+    series_per_body: int,
+    samples_per_series: int,
+    seed: int = 7,
+    step_ms: int = STEP_MS,
+    end_ms: int | None = None,
+    instances: int = 1,
+    is_shuffled: bool = False,
 ) -> list[Body]:
-    """About `samples` samples, the newest from now, each series every fifteen seconds."""
-    series = list(_series(vendors))
+    """About `samples` samples, the newest from now, pass after pass over all series.
+
+    Each vendor has fifty series on each of its instances. Shuffled, the series of a body come in
+    another order each time.
+    """
+    series = list(_series(vendors, instances))
     lanes = [
         series[start : start + series_per_body] for start in range(0, len(series), series_per_body)
     ]
-    rounds = max(1, round(samples / len(series) / samples_per_series))
-    end = int(time.time() * 1000)
-    noise = np.random.default_rng(seed)
+    passes = max(1, round(samples / len(series) / samples_per_series))
+    end = int(time.time() * 1000) if end_ms is None else end_ms
+    chance = np.random.default_rng(seed)
     templates = [_Template(lane, samples_per_series) for lane in lanes]
-    level = noise.lognormal(3.5, 0.6, len(series))
+    values = _Values(vendors * instances, chance)
     made = []
-    for number in range(rounds):
+    for number in range(passes):
+        pass_values = np.stack([values.step() for _ in range(samples_per_series)], axis=1)
+        newest = end - (passes - 1 - number) * samples_per_series * step_ms
+        times = [newest - back * step_ms for back in reversed(range(samples_per_series))]
         for lane, template in enumerate(templates):
             start = lane * series_per_body
-            mean = level[start : start + template.series, None]
-            # Half of the series are noisy floats, half whole numbers, as measured in the field.
-            values = mean * noise.lognormal(0, 0.15, (template.series, samples_per_series))
-            values[::2] = np.round(values[::2])
-            newest = end - (rounds - 1 - number) * samples_per_series * STEP_MS
-            times = [newest - back * STEP_MS for back in reversed(range(samples_per_series))]
-            made.append(Body(lane, values.size, template.filled(np.round(values, 4), times)))
+            own = pass_values[start : start + template.series]
+            order = chance.permutation(template.series) if is_shuffled else None
+            made.append(Body(lane, own.size, template.filled(own, times, order), newest))
     return made
 
 
-def _series(vendors: int) -> Iterator[dict[str, str]]:
-    for number in range(vendors):
+class _Values:
+    """Of a vendor's fifty series, fifteen count, twenty are noisy latencies of one decimal, five
+    noisy ratios of four, five small whole numbers and five constant."""
+
+    def __init__(self, vendors: int, chance: np.random.Generator) -> None:
+        of_vendor = [metric for metric, _ in METRICS for _ in ROUTES]
+        every = np.tile(np.array(of_vendor), vendors)
+        self._chance = chance
+        self._counters = np.flatnonzero(every == "apm_requests_total")
+        self._noisy = np.flatnonzero((every == "apm_latency_ms") | (every == "apm_query_ms"))
+        self._ratios = np.flatnonzero(every == "apm_error_ratio")
+        self._small = np.flatnonzero(every == "apm_sessions")
+        self._now = np.ones(len(every))
+        self._now[self._counters] = 0
+        self._rate = chance.uniform(5, 60, len(self._counters))
+        self._level = chance.lognormal(4, 0.6, len(self._noisy))
+        self._mean = chance.uniform(3, 40, len(self._small))
+
+    def step(self) -> Floats:
+        """One value of each series, in the order of the series."""
+        chance, now = self._chance, self._now
+        now[self._counters] += chance.poisson(self._rate)
+        noise = chance.lognormal(0, 0.25, len(self._noisy))
+        now[self._noisy] = np.round(self._level * noise, 1)
+        now[self._ratios] = np.round(np.abs(chance.normal(0.02, 0.01, len(self._ratios))), 4)
+        now[self._small] = chance.poisson(self._mean)
+        return now.copy()
+
+
+def _series(vendors: int, instances: int) -> Iterator[dict[str, str]]:
+    for number, instance in product(range(vendors), range(instances)):
         kind = KINDS[number % len(KINDS)]
         for (metric, stat), route in product(METRICS, ROUTES):
             yield {
                 "__name__": metric,
                 "env": "prod",
-                "instance": f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}:9100",
+                "instance": f"10.{number >> 8 & 255}.{number & 255}.{instance}:9100",
                 "job": "wedsync-apm",
                 "organization_id": str(vendor_id(number)),
                 "region": f"eu-west-{number % 4}",
@@ -91,12 +137,12 @@ def _series(vendors: int) -> Iterator[dict[str, str]]:
 
 
 class _Template:
-    """The bodies of one lane differ only in values and times."""
+    """The bodies of one lane differ only in values, times and the order of series."""
 
-    def __init__(self, lane: list[dict[str, str]], samples_per_series: int) -> None:
+    def __init__(self, lane: Sequence[dict[str, str]], samples_per_series: int) -> None:
         self.series = len(lane)
         sample = _field(2, b"\x09" + _VALUE + b"\x10" + _TIME) * samples_per_series
-        raw = b"".join(
+        parts = [
             _field(
                 1,
                 b"".join(
@@ -106,25 +152,31 @@ class _Template:
                 + sample,
             )
             for labels in lane
-        )
+        ]
+        raw = b"".join(parts)
         self._raw = np.frombuffer(raw, np.uint8).copy()
+        self._ends = np.cumsum([len(part) for part in parts])[:-1]
         self._values = _positions(raw, _VALUE)
         self._times = _positions(raw, _TIME)
 
-    def filled(self, values: np.typing.NDArray[np.float64], times: list[int]) -> bytes:
+    def filled(self, values: Floats, times: list[int], order: NDArray[np.int64] | None) -> bytes:
         """The packed body for values by series and time."""
         self._raw[self._values] = values.reshape(-1, 1).view(np.uint8)
         encoded = np.frombuffer(b"".join(map(_varint, times)), np.uint8).reshape(len(times), -1)
         self._raw[self._times] = np.tile(encoded, (self.series, 1))
-        return bytes(cramjam.snappy.compress_raw(self._raw.tobytes()))
+        raw = self._raw
+        if order is not None:
+            series = np.split(raw, self._ends)
+            raw = np.concatenate([series[number] for number in order])
+        return bytes(cramjam.snappy.compress_raw(raw.tobytes()))
 
 
-def _positions(raw: bytes, mark: bytes) -> np.typing.NDArray[np.int64]:
+def _positions(raw: bytes, mark: bytes) -> NDArray[np.intp]:
     found, at = [], raw.find(mark)
     while at >= 0:
         found.append(at)
         at = raw.find(mark, at + len(mark))
-    return np.array(found, np.int64)[:, None] + np.arange(len(mark))
+    return np.array(found, np.intp)[:, None] + np.arange(len(mark))
 
 
 def _field(number: int, payload: bytes) -> bytes:

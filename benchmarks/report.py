@@ -1,0 +1,238 @@
+"""results/report.md from the results of all parts: what was to be reached, and what was."""
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.targets import OURS, TARGETS, Results, ratios
+
+PARTS: Final = (
+    *("ingest", "durability", "organizations", "storage"),
+    *("rollups", "queries", "statements"),
+)
+_HEAD: Final = """\
+# Benchmarks
+
+Median [lowest..highest] of the rounds. Ratios are of whole runs within one round, the sender on
+the same cores. What to trust and what not: [docs/benchmarks.md](../../docs/benchmarks.md).
+"""
+
+
+def read_results(folder: Path) -> dict[str, dict[str, Any]]:
+    """By part; a part that never ran is not there."""
+    return {
+        part: json.loads((folder / f"{part}.json").read_text())
+        for part in PARTS
+        if (folder / f"{part}.json").exists()
+    }
+
+
+def write_report(folder: Path) -> Path:
+    """Anew from whatever results there are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    page = folder / "report.md"
+    page.write_text(report(read_results(folder)))
+    return page
+
+
+def report(results: Results) -> str:
+    """The page."""
+    parts = [_HEAD, _targets(results)]
+    if "ingest" in results:
+        parts.append(_ingest(results["ingest"]))
+    if "organizations" in results:
+        parts.append(_organizations(results["organizations"]))
+    if "durability" in results:
+        parts.append(_durability(results["durability"]))
+    if "queries" in results:
+        parts.append(_queries(results["queries"]))
+    parts += [_printed(part, told) for part, told in results.items() if "printed" in told]
+    parts.append(_conditions(results))
+    return "\n".join(parts)
+
+
+def spread(values: Sequence[float], shape: str = ".3g") -> str:
+    """Median [lowest..highest]; the bare figure where there is but one."""
+    if not values:
+        return "not measured"
+    middle = f"{statistics.median(values):{shape}}"
+    if len(values) == 1:
+        return middle
+    return f"{middle} [{min(values):{shape}}..{max(values):{shape}}]"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """In Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(one)} |\n" for one in lines)
+
+
+def _targets(results: Results) -> str:
+    rows = []
+    for target in TARGETS:
+        told = results.get(target.part)
+        values = target.find(told) if told is not None else []
+        figures = f"{spread(values)}{target.unit}" if values else "not measured"
+        goals = (target.goal(target.bar), target.goal(target.stretch))
+        rows.append((target.what, *goals, figures, target.verdict(values)))
+    return table(("what", "bar", "stretch", "measured", "verdict"), rows)
+
+
+def _ingest(told: Mapping[str, Any]) -> str:
+    runs, options = told["runs"], told["options"]
+    lines = [
+        "## Ingest\n",
+        f"Remote write 1.0, {options['vendors']:,} organizations of 50 series with 10 labels, "
+        f"{options['samples']:,} samples, {options['connections']} connections, closed loop. "
+        "500x1: 500 series x 1 sample a body. The first pass makes the series. CPU is the "
+        "server's whole process tree, memory its proportional set size with and without "
+        "PostgreSQL. Stored is counted by queries, ours by SQL too.\n",
+    ]
+    for shape in dict.fromkeys(run["shape"] for run in runs):
+        of_shape = [run for run in runs if run["shape"] == shape]
+        servers = dict.fromkeys(run["server"] for run in of_shape)
+        rows = [_ingest_row(server, shape, of_shape) for server in servers]
+        lines += [f"### {shape}\n", table(_INGEST_HEAD, rows)]
+        if own := [run for run in of_shape if run["server"] == OURS]:
+            lines.append(f"Ours by part, us a sample: {_by_part(own)}.\n")
+    if shuffled := _shuffled(runs):
+        lines.append(
+            "With series in another order in each body, where our decoder's guess of the next "
+            f"series fails, ours reaches {spread(shuffled)} of its own rate in the same round.\n"
+        )
+    return "\n".join(lines)
+
+
+_INGEST_HEAD: Final = (
+    *("server", "samples/s", "x VictoriaMetrics", "first pass/s", "steady/s", "CPU us/sample"),
+    *("sender us/sample", "MB", "MB without PostgreSQL", "p50 ms", "p99 ms"),
+    *("B/sample", "series B/sample", "stored = acknowledged", "others' cores"),
+)
+
+
+def _ingest_row(server: str, shape: str, runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    own = [run for run in runs if run["server"] == server]
+
+    def column(name: str, form: str = ".3g") -> str:
+        values = [run[name] for run in own if run[name] is not None]
+        return spread(values, form) if values else ""
+
+    is_whole = all(
+        run["stored"] == run["samples"] and run["stored_by_sql"] in {None, run["samples"]}
+        for run in own
+    )
+    return [
+        server,
+        column("whole_per_second", ",.0f"),
+        spread(ratios(runs, shape, "victoria-metrics", server)),
+        column("first_per_second", ",.0f"),
+        column("steady_per_second", ",.0f"),
+        column("cpu_us", ".2f"),
+        column("sender_cpu_us", ".3f"),
+        column("peak_mb", ".0f"),
+        column("peak_without_postgres_mb", ".0f"),
+        column("p50_ms"),
+        column("p99_ms"),
+        column("bytes_per_sample"),
+        column("series_bytes_per_sample"),
+        "yes" if is_whole else "NO",
+        column("others_cores", ".2f"),
+    ]
+
+
+def _by_part(runs: Sequence[Mapping[str, Any]]) -> str:
+    names = dict.fromkeys(name for run in runs for name in run["cpu_us_by_part"])
+    medians = {
+        name: statistics.median(run["cpu_us_by_part"].get(name, 0.0) for run in runs)
+        for name in names
+    }
+    return ", ".join(f"{name} {value:.2f}" for name, value in medians.items())
+
+
+def _shuffled(runs: Sequence[Mapping[str, Any]]) -> list[float]:
+    rates: dict[str, dict[int, float]] = {"500x1": {}, "500x1 shuffled": {}}
+    for run in runs:
+        if run["server"] == OURS and run["shape"] in rates:
+            rates[run["shape"]][run["round"]] = run["steady_per_second"]
+    ordered, shuffled = rates.values()
+    return [rate / ordered[n] for n, rate in shuffled.items() if n in ordered]
+
+
+def _organizations(told: Mapping[str, Any]) -> str:
+    runs = told["runs"]
+    rows = []
+    for count in sorted({run["organizations"] for run in runs}):
+        own = [run for run in runs if run["organizations"] == count]
+        rows.append(
+            (
+                f"{count:,}",
+                f"{own[0]['series']:,}",
+                spread([run["first_per_second"] for run in own], ",.0f"),
+                spread([run["steady_per_second"] for run in own], ",.0f"),
+                spread([run["steady_cpu_us"] for run in own], ".2f"),
+                "yes" if all(run["stored"] == run["samples"] for run in own) else "NO",
+                spread([run["others_cores"] for run in own], ".2f"),
+            )
+        )
+    head = ("organizations", "series in all", "first pass/s", "steady/s", "CPU us/sample")
+    return "\n".join(
+        (
+            "## Many organizations\n",
+            "The same number of series, 500 series x 1 sample a body; samples a second.\n",
+            table((*head, "stored = acknowledged", "others' cores"), rows),
+        )
+    )
+
+
+def _durability(told: Mapping[str, Any]) -> str:
+    rows = []
+    for mode in dict.fromkeys(trial["mode"] for trial in told["trials"]):
+        own = [trial for trial in told["trials"] if trial["mode"] == mode]
+        rows.append(
+            (
+                mode,
+                str(len(own)),
+                f"{sum(trial['acknowledged'] for trial in own):,}",
+                f"{sum(trial['acknowledged_later'] for trial in own):,}",
+                str(sum(trial["lost"] for trial in own)),
+                spread([trial["ms_after_an_answer"] for trial in own]),
+                spread([trial["ready_seconds"] for trial in own]),
+            )
+        )
+    head = ("kill -9 of", "times", "acknowledged", "of these while it broke", "lost")
+    last = ("ms from an answer to the last kill", "s until ready again")
+    return "\n".join(("## Durability\n", table((*head, *last), rows)))
+
+
+def _queries(told: Mapping[str, Any]) -> str:
+    rows = []
+    kinds = dict.fromkeys((r["question"], r["server"], r["organizations"]) for r in told["runs"])
+    for kind in sorted(kinds, key=lambda one: one[0]):
+        own = [r for r in told["runs"] if (r["question"], r["server"], r["organizations"]) == kind]
+        figures = [spread([run[name] for run in own]) for name in ("p50_ms", "p95_ms", "cpu_ms")]
+        rows.append((kind[0], kind[1], f"{kind[2]:,}", *figures))
+    head = ("question", "server", "organizations", "p50 ms", "p95 ms", "CPU ms")
+    return "\n".join(("## Reading\n", table(head, rows)))
+
+
+def _printed(part: str, told: Mapping[str, Any]) -> str:
+    return f"## {part.capitalize()}\n\n```\n{told['printed'].strip()}\n```\n"
+
+
+def _conditions(results: Results) -> str:
+    lines = ["## Conditions\n"]
+    for part, told in results.items():
+        machine = told["machine"]
+        lines.append(
+            f"- {part}: {told['measured_at']}, `{told['command']}`, {machine['cpus']} CPUs "
+            f"({machine.get('processor', 'unknown')}), {machine['memory_gb']} GB, "
+            f"{machine['system']}, Python {machine['python']}, "
+            f"load before {machine.get('load_before', 'unknown')}."
+        )
+        for name, version in told.get("versions", {}).items():
+            lines.append(f"  - {name} {version}: {told['what'][name]}")
+        for name, why in told.get("not_measured", {}).items():
+            lines.append(f"  - {name}: not measured, {why}")
+    return "\n".join(lines) + "\n"

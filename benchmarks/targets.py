@@ -1,0 +1,232 @@
+"""What is to be reached, and what the results say of it."""
+
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+Results = Mapping[str, Mapping[str, Any]]
+"""The results by part, as the parts saved them."""
+
+OURS: Final = "wedsync-apm"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One row. `find` gives a figure for each round; none means that it was not measured."""
+
+    part: str
+    what: str
+    bar: float
+    stretch: float | None
+    find: Callable[[Mapping[str, Any]], Sequence[float]]
+    unit: str = ""
+    is_least: bool = False
+    """More is better; else less is."""
+    is_worst: bool = False
+    """Judged by the worst round; else by the median."""
+
+    def verdict(self, values: Sequence[float]) -> str:
+        """In a word or two."""
+        if not values:
+            return "not measured"
+        worst = min(values) if self.is_least else max(values)
+        value = worst if self.is_worst else statistics.median(values)
+        if self.stretch is not None and self._reaches(value, self.stretch):
+            return "reached, stretch too"
+        return "reached" if self._reaches(value, self.bar) else "NOT reached"
+
+    def goal(self, value: float | None) -> str:
+        """As a table shows it."""
+        if value is None:
+            return ""
+        return f"{'>=' if self.is_least else '<='} {value:g}{self.unit}"
+
+    def _reaches(self, value: float, goal: float) -> bool:
+        return value >= goal if self.is_least else value <= goal
+
+
+def ratios(
+    runs: Iterable[Mapping[str, Any]], shape: str, base: str, server: str = OURS
+) -> list[float]:
+    """A server's rate by that of `base`, round by round, of whole runs."""
+    found: dict[str, dict[int, float]] = {server: {}, base: {}}
+    for run in runs:
+        if run["shape"] == shape and run["server"] in found:
+            found[run["server"]][run["round"]] = run["whole_per_second"]
+    return [rate / found[base][n] for n, rate in found[server].items() if n in found[base]]
+
+
+def _ratio(shape: str, base: str) -> Callable[[Mapping[str, Any]], list[float]]:
+    return lambda told: ratios(told["runs"], shape, base)
+
+
+def _ingest(shape: str, name: str) -> Callable[[Mapping[str, Any]], list[float]]:
+    return lambda told: [
+        run[name] for run in told["runs"] if run["server"] == OURS and run["shape"] == shape
+    ]
+
+
+def _lost(mode: str) -> Callable[[Mapping[str, Any]], list[float]]:
+    return lambda told: [one["lost"] for one in told["trials"] if one["mode"] == mode]
+
+
+def _organizations(told: Mapping[str, Any]) -> list[float]:
+    rates: dict[int, dict[int, float]] = {}
+    for run in told["runs"]:
+        rates.setdefault(run["round"], {})[run["organizations"]] = run["steady_per_second"]
+    return [of[max(of)] / of[min(of)] for of in rates.values() if len(of) > 1]
+
+
+def _compacted(samples: int) -> Callable[[Mapping[str, Any]], list[float]]:
+    return lambda told: [
+        one["bytes_per_sample_compacted"]
+        for one in told["storage"]
+        if one["samples_per_series"] == samples
+    ]
+
+
+def _question(question: str) -> Callable[[Mapping[str, Any]], list[float]]:
+    def find(told: Mapping[str, Any]) -> list[float]:
+        own = [run for run in told["runs"] if run["server"] == OURS]
+        most = max((run["organizations"] for run in own), default=0)
+        return [
+            run["p95_ms"]
+            for run in own
+            if run["organizations"] == most and run["question"] == question
+        ]
+
+    return find
+
+
+def _statements(told: Mapping[str, Any]) -> list[float]:
+    return [run["p95_ms"] for run in told["runs"]]
+
+
+TARGETS: Final = (
+    Target(
+        "ingest",
+        "remote write, 500 samples a body, by VictoriaMetrics in the same round",
+        0.8,
+        1.5,
+        _ratio("500x1", "victoria-metrics"),
+        " x",
+        is_least=True,
+    ),
+    Target(
+        "ingest",
+        "the same, by Prometheus",
+        3,
+        None,
+        _ratio("500x1", "prometheus"),
+        " x",
+        is_least=True,
+    ),
+    Target(
+        "ingest",
+        "the same with 2,000 samples a body, by VictoriaMetrics",
+        1,
+        2,
+        _ratio("2000x1", "victoria-metrics"),
+        " x",
+        is_least=True,
+    ),
+    Target(
+        "ingest",
+        "a vendor's own push, 50 series x 10 samples a body, by VictoriaMetrics",
+        0.8,
+        1.5,
+        _ratio("50x10", "victoria-metrics"),
+        " x",
+        is_least=True,
+    ),
+    Target(
+        "ingest",
+        "CPU a sample at 500 a body, server and PostgreSQL",
+        2.8,
+        1.5,
+        _ingest("500x1", "cpu_us"),
+        " us",
+    ),
+    Target(
+        "durability",
+        "acknowledged samples lost by kill -9 of the server",
+        0,
+        None,
+        _lost("server"),
+        is_worst=True,
+    ),
+    Target(
+        "durability",
+        "acknowledged samples lost by kill -9 of PostgreSQL",
+        0,
+        None,
+        _lost("postgres"),
+        is_worst=True,
+    ),
+    Target(
+        "ingest",
+        "bytes a sample as written, 500 a body, all indexes",
+        24,
+        16,
+        _ingest("500x1", "bytes_per_sample"),
+    ),
+    Target("storage", "bytes a sample after compaction, 60 samples a series", 8, 4, _compacted(60)),
+    Target(
+        "storage",
+        "bytes a sample after compaction, 1,440 samples a series",
+        4,
+        1.5,
+        _compacted(1440),
+    ),
+    Target(
+        "queries",
+        "a dashboard of 20 panels as Prometheus asks, p95",
+        40,
+        15,
+        _question("dashboard"),
+        " ms",
+    ),
+    Target(
+        "queries",
+        "the same by our own API, p95",
+        40,
+        15,
+        _question("dashboard, our own API"),
+        " ms",
+    ),
+    Target(
+        "queries",
+        "one series, last hour, raw, p95",
+        10,
+        2,
+        _question("one series, 1 h"),
+        " ms",
+    ),
+    Target("statements", "typical SQL statements, prepared, p95", 20, 5, _statements, " ms"),
+    Target(
+        "organizations",
+        "throughput with 10,000 organizations by that with 100",
+        0.7,
+        0.95,
+        _organizations,
+        " x",
+        is_least=True,
+    ),
+    Target(
+        "ingest",
+        "memory of the server at full speed, without PostgreSQL",
+        500,
+        250,
+        _ingest("500x1", "peak_without_postgres_mb"),
+        " MB",
+    ),
+    Target(
+        "ingest",
+        "the same with PostgreSQL and its shared buffers",
+        500,
+        250,
+        _ingest("500x1", "peak_mb"),
+        " MB",
+    ),
+)
