@@ -13,10 +13,16 @@ from psycopg.pq import Format
 
 _KINDS: Final = {21: ">i2", 23: ">i4", 20: ">i8", 701: ">f8"}
 """What an element is on the wire, by its type's OID."""
+_ELEMENTS: Final = {
+    oid: np.dtype([("length", ">i4"), ("value", kind)]) for oid, kind in _KINDS.items()
+}
+"""Each stands behind its length."""
+_NATIVE: Final = {oid: np.dtype(kind).newbyteorder("=") for oid, kind in _KINDS.items()}
 _ARRAY_OIDS: Final = {1005: 21, 1007: 23, 1016: 20, 1022: 701}
 _BITS_OID: Final = 1562
 # dimensions, has nulls, element type, length, lower bound
 _HEAD: Final = struct.Struct(">iiiii")
+_PREFIX: Final = struct.Struct(">iii")
 
 
 def read_array(data: Buffer) -> NDArray[Any]:
@@ -24,16 +30,12 @@ def read_array(data: Buffer) -> NDArray[Any]:
 
     Raises ValueError for any other.
     """
-    dimensions, has_nulls, oid = struct.unpack_from(">iii", data)
-    kind = _KINDS[oid]
+    dimensions, has_nulls, oid = _PREFIX.unpack_from(data)
     if dimensions == 0:
-        return np.zeros(0, kind[1:])
-    _, _, _, count, _ = _HEAD.unpack_from(data)
+        return np.zeros(0, _NATIVE[oid])
     if dimensions != 1 or has_nulls:
         raise ValueError("an array of samples has one dimension and no nulls")
-    # each element stands behind its length
-    elements = np.frombuffer(data, np.dtype([("length", ">i4"), ("value", kind)]), count, 20)
-    return elements["value"].astype(kind[1:])
+    return np.frombuffer(data, _ELEMENTS[oid], -1, _HEAD.size)["value"].astype(_NATIVE[oid])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,8 +51,8 @@ def array_parameter(values: NDArray[Any], array_oid: int) -> Parameter:
     oid = _ARRAY_OIDS[array_oid]
     if not len(values):
         return Parameter(array_oid, struct.pack(">iii", 0, 0, oid))
-    packed = np.empty(len(values), np.dtype([("length", ">i4"), ("value", _KINDS[oid])]))
-    packed["length"] = packed.dtype["value"].itemsize
+    packed = np.empty(len(values), _ELEMENTS[oid])
+    packed["length"] = _NATIVE[oid].itemsize
     packed["value"] = values
     return Parameter(array_oid, _HEAD.pack(1, 0, oid, len(values), 1) + packed.tobytes())
 

@@ -1,5 +1,6 @@
 """Takes write batches in and puts packed rows in their place."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -13,7 +14,7 @@ from psycopg.rows import dict_row
 from wedsync_apm.db.pool import Connection
 from wedsync_apm.db.queries import load_queries
 from wedsync_apm.metrics.blocks.decoding import Row, decode_rows
-from wedsync_apm.metrics.blocks.model import Columns, concatenate, last_wins
+from wedsync_apm.metrics.blocks.model import Columns, concatenate
 from wedsync_apm.metrics.blocks.wire import array_parameter, bits_parameter, speak_numpy
 from wedsync_apm.metrics.compaction.model import (
     Header,
@@ -28,7 +29,7 @@ Q = load_queries(__package__)
 
 READER: Final = "compact"
 """The cursor by which new flushes are noted."""
-MOST_SAMPLES: Final = 2_000_000
+MOST_SAMPLES: Final = 500_000
 """New ones that one run takes in; as many old ones may join them (32 bytes each, a few times)."""
 
 _INT2: Final = 1005
@@ -139,21 +140,23 @@ class _Day:
     async def _replace(self, new: Columns, block_id: int, most_samples: int) -> tuple[int, int]:
         headers = [Header(**row) for row in await self._rows(Q.list_headers)]
         taken, others = choose_rows(headers, most_samples, self._end_ms)
-        pool = last_wins(concatenate([new, await self._samples(taken)]))
+        old = await self._samples(taken)
+        # in a thread: somebody may be waiting to be called
+        rows = await asyncio.to_thread(lambda: list(make_rows(concatenate([new, old]))))
         gone = [header.place for header in taken]
         remade = 0
         for header in others:
             if not may_supersede(new, header):
                 continue
-            old = await self._samples([header])
-            superseded = find_superseded(old, new)
+            full = await self._samples([header])
+            superseded = find_superseded(full, new)
             if superseded.any():
-                await self._insert(make_rows(old.take(~superseded)), block_id)
+                await self._insert(list(make_rows(full.take(~superseded))), block_id)
                 gone.append(header.place)
                 remade += 1
-        made = await self._insert(make_rows(pool), block_id)
+        await self._insert(rows, block_id)
         await self._delete(1, gone)
-        return made, remade
+        return len(rows), remade
 
     async def _samples(self, headers: Sequence[Header]) -> Columns:
         if not headers:
@@ -166,14 +169,11 @@ class _Day:
         await self._cursor.execute(query, {**self._scope, **more})
         return await self._cursor.fetchall()
 
-    async def _insert(self, rows: Any, block_id: int) -> int:
-        count = 0
+    async def _insert(self, rows: Sequence[NewRow], block_id: int) -> None:
         for row in rows:
             await self._cursor.execute(
                 Q.insert_packed, {**self._scope, **_parameters(row), "block_id": block_id}
             )
-            count += 1
-        return count
 
     async def _delete(self, level: int, places: Sequence[str]) -> None:
         await self._cursor.execute(
