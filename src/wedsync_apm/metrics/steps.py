@@ -12,9 +12,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from wedsync_apm.metrics.blocks.model import Columns, last_wins
 from wedsync_apm.metrics.model import Floats, Ints
 from wedsync_apm.metrics.ranges import Aggregation
+from wedsync_apm.metrics.reading.model import Line
 from wedsync_apm.metrics.sketch import ENTRY, Sketches
 
 
@@ -92,15 +92,13 @@ def figures_of(aggregation: Aggregation) -> tuple[str, ...]:
     return _FIGURES.get(aggregation, ())
 
 
-def rollups_of_samples(columns: Columns) -> Rollups:
-    """Each sample as a bucket of its own. Of one series and time the last write counts; NaN and
-    infinities stay out, as they do of rollups."""
-    samples = last_wins(columns)
-    samples = samples.take(np.isfinite(samples.values))
-    values = samples.values
+def rollups_of_samples(samples: Line) -> Rollups:
+    """Each sample as a bucket of its own. NaN and infinities stay out, as they do of rollups."""
+    finite = np.isfinite(samples.values)
+    values = samples.values[finite]
     figures = dict.fromkeys(("sums", "minima", "maxima", "firsts", "lasts"), values)
     figures["counts"], figures["increases"] = np.ones(len(values)), np.zeros(len(values))
-    return Rollups(samples.series, samples.timestamps_ms, figures)
+    return Rollups(samples.series[finite], samples.at_ms[finite], figures)
 
 
 def join_rollups(parts: Sequence[Rollups], figures: Sequence[str]) -> Rollups:
@@ -113,10 +111,10 @@ def join_rollups(parts: Sequence[Rollups], figures: Sequence[str]) -> Rollups:
 
 
 def points_of_samples(
-    columns: Columns, groups: Groups, step_ms: int, aggregation: Aggregation
+    samples: Line, groups: Groups, step_ms: int, aggregation: Aggregation
 ) -> Points:
-    """From samples as they are stored."""
-    rows = rollups_of_samples(columns.take(groups.knows(columns.series)))
+    """From samples of series all of which are in a group."""
+    rows = rollups_of_samples(samples)
     if aggregation.quantile is None:
         return points_of_rollups(rows, groups, step_ms, aggregation)
     group, slot = groups.number(rows.series), rows.at_ms // step_ms

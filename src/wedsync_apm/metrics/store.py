@@ -14,9 +14,6 @@ import numpy as np
 from wedsync_apm.clock import utcnow
 from wedsync_apm.db.pool import Connection
 from wedsync_apm.db.queries import load_queries
-from wedsync_apm.metrics.blocks.model import Columns
-from wedsync_apm.metrics.blocks.store import read_columns
-from wedsync_apm.metrics.blocks.wire import speak_numpy
 from wedsync_apm.metrics.ranges import (
     MOST_SERIES,
     Aggregation,
@@ -27,7 +24,9 @@ from wedsync_apm.metrics.ranges import (
     name_splits,
     plan_range,
 )
-from wedsync_apm.metrics.reading.model import unite_stretches
+from wedsync_apm.metrics.reading.model import Line, unite_stretches
+from wedsync_apm.metrics.reading.store import read_samples
+from wedsync_apm.metrics.reading.wire import PackedArrays, keep_arrays_packed
 from wedsync_apm.metrics.steps import (
     Groups,
     Points,
@@ -249,7 +248,7 @@ class _RangeReader:
         return points.within(first, behind)
 
     def _merged(
-        self, rolled: Rollups, samples: Sequence[Columns], unrolled: Sequence[tuple[int, int]]
+        self, rolled: Rollups, samples: Sequence[Line], unrolled: Sequence[tuple[int, int]]
     ) -> Points:
         """The rollups, but in the stretches that they do not know whole the samples."""
         slots = rolled.at_ms // self._step_ms
@@ -263,8 +262,8 @@ class _RangeReader:
         parts = [rows, *map(rollups_of_samples, samples)]
         return self._rolled_points(join_rollups(parts, figures_of(self._aggregation)))
 
-    def _points_of(self, columns: Columns) -> Points:
-        return points_of_samples(columns, self._groups, self._step_ms, self._aggregation)
+    def _points_of(self, samples: Line) -> Points:
+        return points_of_samples(samples, self._groups, self._step_ms, self._aggregation)
 
     def _rolled_points(self, rollups: Rollups) -> Points:
         return points_of_rollups(rollups, self._groups, self._step_ms, self._aggregation)
@@ -282,12 +281,12 @@ class _RangeReader:
             for row in await found.fetchall()
         ]
 
-    async def _samples(self, first: int, behind: int) -> Columns:
-        return await read_columns(
+    async def _samples(self, first: int, behind: int) -> Line:
+        return await read_samples(
             self._cx,
             self._organization_id,
-            self._time(first),
-            self._time(behind),
+            first * self._step_ms,
+            behind * self._step_ms,
             self._groups.series_ids.tolist(),
         )
 
@@ -299,7 +298,7 @@ class _RangeReader:
             "figures": list(figures) or ["sketches"],
         }
         async with self._cx.cursor(binary=True) as cursor:
-            speak_numpy(cursor)
+            keep_arrays_packed(cursor)
             await cursor.execute(Q.list_rollups, wanted)
             rows = await cursor.fetchall()
         return _rollups_of(rows, figures)
@@ -316,14 +315,15 @@ class _RangeReader:
 
 
 def _rollups_of(rows: Sequence[Mapping[str, Any]], figures: Sequence[str]) -> Rollups:
-    if not rows:
-        none = np.zeros(0)
-        return Rollups(none.astype(np.int32), none.astype(np.int64), dict.fromkeys(figures, none))
-    counts = [len(row["series_ids"]) for row in rows]
+    series = PackedArrays.of([row["series_ids"] for row in rows], ">i4")
+    columns = {
+        name: PackedArrays.of([row[name] for row in rows], ">i8" if name == "counts" else ">f8")
+        for name in figures
+    }
     return Rollups(
-        np.concatenate([row["series_ids"] for row in rows]),
-        np.repeat(np.array([row["at_ms"] for row in rows], np.int64), counts),
-        {name: np.concatenate([row[name] for row in rows]).astype(np.float64) for name in figures},
+        series.values(),
+        np.repeat(np.array([row["at_ms"] for row in rows], np.int64), series.counts),
+        {name: column.values().astype(np.float64) for name, column in columns.items()},
         () if figures else list(chain.from_iterable(row["sketches"] for row in rows)),
     )
 

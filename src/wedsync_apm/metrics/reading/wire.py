@@ -17,7 +17,7 @@ from psycopg.types.string import ByteaBinaryLoader
 
 from wedsync_apm.metrics.model import Ints
 
-_ARRAYS: Final = {"bytea": 1001, "int2": 1005, "int4": 1007, "int8": 1016, "float8": 1022}
+_ARRAYS: Final = {"int2": 1005, "int4": 1007, "int8": 1016, "float8": 1022}
 _VARBIT: Final = 1562
 _HEAD_WORDS: Final = 5
 """Dimensions, whether there are nulls, the elements' type, how many, the lower bound."""
@@ -34,7 +34,7 @@ class _BitsLoader(Loader):
 
 
 def keep_arrays_packed(cursor: AsyncCursor[Any]) -> None:
-    """From here on the cursor, which must be a binary one, gives arrays as they came."""
+    """From here on the cursor, which must be a binary one, gives arrays of numbers as they came."""
     for oid in _ARRAYS.values():
         cursor.adapters.register_loader(oid, ByteaBinaryLoader)
     cursor.adapters.register_loader(_VARBIT, _BitsLoader)
