@@ -187,3 +187,25 @@ def test_counts_are_never_lost_nor_told_twice(
         for (name, _), figure in figures(gatherer.finish(2_000 + nth)).items():
             told[name] += figure
     assert told == expected
+
+
+NUMBERS = st.sampled_from(["1", "-1", "0", "1e308", "-1e308", "5e-324", "+2", "0.1", "1:2", "x"])
+FRAGMENTS = st.builds(
+    lambda name, number, kind, rate, rest: f"{name}:{number}|{kind}{rate}{rest}",
+    st.sampled_from(["a", "b", "é"]),
+    NUMBERS,
+    st.sampled_from(["c", "g", "ms", "h", "d", "s"]),
+    st.sampled_from(["", "|@0.5", "|@5e-324", "|@1e-300"]),
+    st.sampled_from(["", "|#x:1", "|#,,:,x:,:y", "|T5", "|T999999999999"]),
+)
+
+
+@given(st.lists(st.one_of(FRAGMENTS, st.text(max_size=20)), max_size=40))
+def test_no_line_makes_an_interval_fail(lines: list[str]) -> None:
+    gatherer = Gatherer(BEGAN, 3, most_bytes=20_000)
+    taken = take(gatherer, *[line.replace("\n", "") for line in lines])
+    done = gatherer.finish(2_000)
+    assert done.size <= 20_000
+    assert sum(one.count for one in done.refused) == len(taken) - sum(taken)
+    for _, cell in done.cells:
+        assert all(isinstance(value, float) for _, value in cell.figures())

@@ -241,3 +241,18 @@ async def test_a_process_goes_on_with_its_key_while_nobody_can_say_whether_it_is
         await one.send(b"a:1|c")
         await one.flush(10)
     assert [name for name, _, _ in store.stored] == ["a"]
+
+
+async def test_what_the_kernel_drops_is_counted_for_the_owner(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "RECEIVE_BUFFER_BYTES", 4_096)
+    async with Listening(store := Store()) as one:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            for _ in range(200):  # in one go: nobody reads meanwhile
+                sender.sendto(b"a:1|c", ("127.0.0.1", one.port))
+        await asyncio.sleep(0.05)
+        await one.flush(10)
+    ((_, _, counted),) = store.stored
+    assert 0 < counted < 200
+    assert store.refused == {"dropped": 200 - counted}
