@@ -105,15 +105,19 @@ where n.nspname = 'apm_partitions' and c.relname like '%%\_default'
 order by c.relname
 
 -- forget_flushes [apm_engine] --
--- Flushes that every reader has passed; none while a reader has not yet begun.
+-- Flushes that every reader has passed, and those that a restore has left with numbers from the future; none while a
+-- reader has not yet begun, or not anew since the restore.
+with passed as (
+    select min(pg_snapshot_xmin(c.snapshot)::text::numeric)::text::xid8 as xid
+    from apm_private.cursors as c
+    where c.name = any (%(readers)s::text[])
+        and pg_snapshot_xmax(c.snapshot) <= pg_snapshot_xmax(pg_current_snapshot())
+    having count(*) = cardinality(%(readers)s::text[])
+)
 delete from apm_private.flushes as f
+using passed as p
 where f.flushed_at < %(at)s::timestamptz - interval '10 minutes'
-    and f.xid < (
-        select min(pg_snapshot_xmin(c.snapshot)::text::numeric)::text::xid8
-        from apm_private.cursors as c
-        where c.name = any (%(readers)s::text[])
-        having count(*) = cardinality(%(readers)s::text[])
-    )
+    and (f.xid < p.xid or f.xid >= pg_snapshot_xmax(pg_current_snapshot()))
 
 -- forget_idempotency_keys [apm_engine] --
 -- Answers kept for repeated POSTs, after a day.

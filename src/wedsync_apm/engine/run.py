@@ -70,7 +70,7 @@ def list_cycles(settings: Settings, client: EgressClient, own_client: EgressClie
     """Every job but the sending, with its rhythm."""
     factor, pace = settings.wedding_factor, Pace(settings.background_share)
     # Readers take the newest samples as they are, so nobody waits for these.
-    rhythms = {"1m": 60.0, "5m": 60.0, "1h": 300.0, "1d": 3600.0}
+    rhythms = {"1m": 60.0, "5m": 300.0, "1h": 900.0, "1d": 3600.0}
     return [
         Cycle("evaluate", 1.0, Evaluator(factor).run_once),
         Cycle("escalate", 1.0, escalate.run_once),

@@ -60,6 +60,20 @@ where a.organization_id = any (%(organization_ids)s::uuid[])
     and a.time_bucket < %(to)s::timestamptz
 order by a.organization_id, a.time_bucket
 
+-- list_parts [apm_engine] --
+-- What wider buckets are made of: those of one width in [from, to), each organization's in the order of their times.
+select a.organization_id::text as organization_id, (extract(epoch from a.time_bucket) * 1000)::int8 as bucket_ms,
+    a.series_ids, a.sample_counts, a.sum_values, a.min_values, a.max_values,
+    coalesce(a.first_values, a.last_values) as first_values, a.last_values,
+    coalesce(a.increases, array_fill(0::float8, array[cardinality(a.series_ids)])) as increases,
+    a.sketches, a.is_wedding_day, coalesce(a.parts, 0) as parts
+from public.apm_metric_aggregations as a
+where a.organization_id = any (%(organization_ids)s::uuid[])
+    and a.bucket_width = %(width)s::interval
+    and a.time_bucket >= %(from)s::timestamptz
+    and a.time_bucket < %(to)s::timestamptz
+order by a.organization_id, a.time_bucket
+
 -- list_sample_counts [apm_engine] --
 -- How many samples the buckets of one width in [from, to) were made of, and of which narrower ones.
 select a.organization_id::text as organization_id, (extract(epoch from a.time_bucket) * 1000)::int8 as bucket_ms,

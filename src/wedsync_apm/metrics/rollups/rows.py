@@ -32,7 +32,7 @@ def decode_write_batches(rows: Sequence[Row], places: Mapping[str, int]) -> Samp
 
 
 def decode_entries(rows: Sequence[Row], places: Mapping[str, int]) -> Entries:
-    """Rows of `list_rollups`."""
+    """Rows of `list_rollups`, or of `list_parts`, which has no percentiles."""
     organization, bucket_ms, series, counts, *values, sketches, weddings, parts = zip(
         *rows, strict=True
     )
@@ -51,7 +51,7 @@ def decode_entries(rows: Sequence[Row], places: Mapping[str, int]) -> Entries:
         firsts,
         lasts,
         increases,
-        np.stack(percentiles, axis=1),
+        np.stack(percentiles, axis=1) if percentiles else np.zeros((sizes.sum(), 3)),
         wire.join_sketches(sketches, sizes),
         np.repeat(np.array(weddings, np.bool_), sizes),
         np.repeat(np.array(parts, np.int64), sizes),

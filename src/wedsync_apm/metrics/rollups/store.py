@@ -257,7 +257,7 @@ async def _read_merged(
     milliseconds = (width // timedelta(milliseconds=1), narrower // timedelta(milliseconds=1))
     merged: list[Entries] = []
     size = 0
-    async with _stream(cx, Q.list_rollups, {**batch.values(), "width": narrower}) as pages:
+    async with _stream(cx, Q.list_parts, {**batch.values(), "width": narrower}) as pages:
         async for rows in pages:
             page = widen(decode_entries(rows, batch.places()), *milliseconds)
             merged.append(page)
