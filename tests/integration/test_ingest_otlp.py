@@ -54,7 +54,7 @@ async def product(database: Database, tmp_path: Path) -> AsyncIterator[Running]:
 
 
 async def export(
-    product: Running, encoding: str, scenario: str, *times: int, path: str = ""
+    product: Running, encoding: str, scenario: str, *times: int, path: str = "", **settings: str
 ) -> Any:
     """What the exporter's process reports."""
     python = await asyncio.to_thread(client_python, f"otlp-{encoding}")
@@ -74,6 +74,7 @@ async def export(
             "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip",
             "OTEL_SERVICE_NAME": "shop",
             "OTEL_RESOURCE_ATTRIBUTES": "service.instance.id=i1,deployment.environment=prod",
+            **settings,
         },
     )
     out, err = await asyncio.wait_for(process.communicate(), 60)
@@ -159,6 +160,35 @@ async def test_the_sdk_exports_and_everything_is_there_for_its_tenant_alone(
         ("baskets", "gauge", -2.0),
         ("request.time_sum", "counter", 5050.0),
     }
+
+
+async def test_deltas_are_added_up_by_whoever_reads(product: Running, encoding: str) -> None:
+    prefix = "OTEL_EXPORTER_OTLP_METRICS_"
+    report = await export(
+        product,
+        encoding,
+        "deltas",
+        **{
+            f"{prefix}TEMPORALITY_PREFERENCE": "delta",
+            f"{prefix}DEFAULT_HISTOGRAM_AGGREGATION": "base2_exponential_bucket_histogram",
+        },
+    )
+    assert {answer["status"] for answer in report["answers"]} == {200}
+
+    async def added_up(metric: str, **tags: str) -> float:
+        params = {"metric": metric, "agg": "sum"} | {f"tag.{key}": tags[key] for key in tags}
+        async with product.as_person("alice") as reader:
+            answer = await reader.get("/api/v1/query_range", params=params)
+        (one,) = answer.json()["series"]
+        return float(sum(value for _, value in one["points"] if value is not None))
+
+    assert await added_up("shop.uploads") == 7
+    assert await added_up("shop.wait_count") == 5
+    assert await added_up("shop.wait_bucket", le="+Inf") == 5
+    assert await added_up("shop.wait_bucket", le="1") == 3  # of both intervals, on one ladder
+    (latest_uploads,) = await latest(product, "alice", "shop.uploads")
+    assert latest_uploads["points"][0][1] == 4
+    assert await latest(product, "oscar", "shop.uploads") == []
 
 
 async def test_a_request_whose_answer_was_lost_is_sent_again_and_shown_once(

@@ -1,6 +1,6 @@
 """OpenTelemetry's SDK and one of its exporters, in an environment that knows nothing of ours:
-`python otlp_sender.py <protobuf|json> <everything|points> [<Unix nanoseconds>…]`, pointed at a
-server by the SDK's own environment variables. Prints what was exported and what was answered."""
+`python otlp_sender.py <protobuf|json> <everything|deltas|points> [<Unix nanoseconds>…]`, pointed
+at a server by the SDK's own environment variables. Prints what was exported and what was answered."""
 
 import json
 import sys
@@ -68,6 +68,23 @@ def everything(exporter: Any) -> dict[str, Any]:
     return {"flushed": flushed}
 
 
+def deltas(exporter: Any) -> dict[str, Any]:
+    """What was counted in each of two intervals; the exporter is set to deltas."""
+    metrics: Any = import_module("opentelemetry.sdk.metrics")
+    export: Any = import_module("opentelemetry.sdk.metrics.export")
+    reader = export.PeriodicExportingMetricReader(exporter, export_interval_millis=3_600_000)
+    provider = metrics.MeterProvider(metric_readers=[reader])
+    meter = provider.get_meter("shop.instruments")
+    counter, times = meter.create_counter("uploads"), meter.create_histogram("wait", unit="s")
+    for counted, seconds in ((3, (0.3, 5.0)), (4, (0.7, 40.0, 0.9))):
+        counter.add(counted)
+        for one in seconds:
+            times.record(one)
+        provider.force_flush()
+    provider.shutdown()
+    return {}
+
+
 def points(exporter: Any, nanoseconds: list[int]) -> dict[str, Any]:
     """A gauge with a point at each of the given times, handed to the exporter."""
     export: Any = import_module("opentelemetry.sdk.metrics.export")
@@ -97,6 +114,8 @@ def main() -> None:
     client._transport = listening = Listening(client._transport)
     if scenario == "everything":
         report = everything(exporter)
+    elif scenario == "deltas":
+        report = deltas(exporter)
     else:
         report = points(exporter, [int(one) for one in times])
     sys.stdout.write(json.dumps(report | {"answers": listening.answers}))
