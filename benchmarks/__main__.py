@@ -3,6 +3,7 @@
 Without a part: all of them, one after the other, and the report. `--quick` makes them tiny.
 """
 
+import argparse
 import contextlib
 import json
 import signal
@@ -13,6 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Final
 
 import psutil
@@ -35,49 +37,50 @@ class Part:
 
 
 KNOWN: Final = {
-    "ingest": Part(16),
-    "durability": Part(8),
-    "organizations": Part(6),
-    "storage": Part(6, takes_folder=False, quick=("--samples", "100000")),
-    "rollups": Part(6, takes_folder=False, quick=()),
-    "queries": Part(
-        10,
+    "ingest": Part(14),
+    "durability": Part(6),
+    "organizations": Part(5),
+    "storage": Part(4, takes_folder=False, quick=("--samples", "100000")),
+    "rollups": Part(4, takes_folder=False, quick=("--vendors", "10", "--history", "2")),
+    "queries": Part(6),
+    "statements": Part(
+        8,
         quick=(
-            *("--vendors", "4", "--organizations", "20", "--rounds", "1"),
-            *("--queries", "5", "--fill-minutes", "240"),
+            *("--samples", "100000", "--organizations", "20"),
+            *("--partitions", "2,4", "--queries", "10"),
         ),
     ),
-    "statements": Part(10, takes_folder=False, quick=()),
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs what is asked for; 1 when a part failed or something was lost."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    is_quick = "--quick" in given
-    if given and given[0] in PARTS:
-        code = run_part(given[0], given[1:], is_quick=is_quick)
-    elif set(given) <= {"--quick"}:
-        # Some parts have no small size; all of them together are for a quiet machine.
-        parts = [p for p in PARTS if _exists(p) and (not is_quick or KNOWN[p].quick)]
-        codes = [run_part(part, given, is_quick=is_quick) for part in parts]
-        code = max(codes)
-    else:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("part", nargs="?", choices=PARTS)
+    shared.add_argument("--quick", action="store_true")
+    shared.add_argument("--out", type=Path)
+    options, others = shared.parse_known_args(arguments)
+    folder = options.out or (QUICK_RESULTS if options.quick else RESULTS)
+    if options.part is None and others:
         say(f"{__doc__}\nParts: {', '.join(PARTS)}. Each has --help.")
-        return 0 if given[0] in {"-h", "--help"} else 2
-    say(f"{write_report(QUICK_RESULTS if is_quick else RESULTS)}")
+        return 0 if {"-h", "--help"} & set(others) else 2
+    parts = [options.part] if options.part is not None else filter(_exists, PARTS)
+    code = max(run_part(part, others, folder, is_quick=options.quick) for part in parts)
+    say(f"{write_report(folder)}")
     return code
 
 
-def run_part(name: str, options: Sequence[str], *, is_quick: bool) -> int:
+def run_part(name: str, others: Sequence[str], folder: Path, *, is_quick: bool) -> int:
     """Runs one part within its time, and keeps its results. Returns its exit code."""
-    part, folder = KNOWN[name], QUICK_RESULTS if is_quick else RESULTS
-    wanted = [option for option in options if option != "--quick"]
-    if is_quick:
-        wanted = [*part.quick, *wanted]
-    if part.takes_folder and "--out" not in wanted:
+    part = KNOWN[name]
+    wanted = [*(part.quick if is_quick else ()), *others]
+    if part.takes_folder:
         wanted += ["--out", str(folder)]
+    if not {"-h", "--help"} & set(wanted):
+        (folder / f"{name}.json").unlink(missing_ok=True)  # figures of another day are not these
     say(f"== {name} {' '.join(wanted)}".rstrip())
+    if not {"-h", "--help"} & set(wanted):
+        (folder / f"{name}.json").unlink(missing_ok=True)  # figures of another day are not these
     started, told = time.monotonic(), facts({"arguments": wanted})
     code, printed = _run([sys.executable, "-m", f"benchmarks.{name}", *wanted], part.minutes * 60)
     say(f"== {name} ended with {code} after {time.monotonic() - started:.0f} s")

@@ -44,7 +44,7 @@ def peer_version(program: str) -> str:
     package = PACKAGES[program]
     if shutil.which(program) is None:
         changes = (CACHE / package / "usr" / "share" / "doc" / package).glob("changelog.Debian*.gz")
-        for page in sorted(changes, reverse=True):  # the rebuild's own, "…Debian.amd64.gz", first
+        for page in sorted(changes):  # the rebuild's own, "….amd64.gz", comes first
             first = gzip.decompress(page.read_bytes()).decode(errors="replace").split("\n", 1)[0]
             return first.partition("(")[2].partition(")")[0]
         return "unknown"

@@ -48,6 +48,8 @@ def report(results: Results) -> str:
         parts.append(_durability(results["durability"]))
     if "queries" in results:
         parts.append(_queries(results["queries"]))
+    if "statements" in results:
+        parts.append(_statements(results["statements"]))
     parts += [_printed(part, told) for part, told in results.items() if "printed" in told]
     parts.append(_conditions(results))
     return "\n".join(parts)
@@ -215,6 +217,19 @@ def _queries(told: Mapping[str, Any]) -> str:
         rows.append((kind[0], kind[1], f"{kind[2]:,}", *figures))
     head = ("question", "server", "organizations", "p50 ms", "p95 ms", "CPU ms")
     return "\n".join(("## Reading\n", table(head, rows)))
+
+
+def _statements(told: Mapping[str, Any]) -> str:
+    rows = [
+        (
+            run["statement"],
+            *(f"{run[name]:,}" for name in ("partitions", "samples", "organizations")),
+            *(f"{run[name]:.3g}" for name in ("rows", "first_ms", "p50_ms", "p95_ms")),
+        )
+        for run in told["runs"]
+    ]
+    head = ("statement", "partitions", "samples", "organizations", "rows", "first ms")
+    return "\n".join(("## Statements\n", table((*head, "p50 ms", "p95 ms"), rows)))
 
 
 def _printed(part: str, told: Mapping[str, Any]) -> str:

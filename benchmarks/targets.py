@@ -100,7 +100,8 @@ def _question(question: str) -> Callable[[Mapping[str, Any]], list[float]]:
 
 
 def _statements(told: Mapping[str, Any]) -> list[float]:
-    return [run["p95_ms"] for run in told["runs"]]
+    fewest = min(run["partitions"] for run in told["runs"])
+    return [run["p95_ms"] for run in told["runs"] if run["partitions"] == fewest]
 
 
 TARGETS: Final = (
@@ -203,7 +204,15 @@ TARGETS: Final = (
         _question("one series, 1 h"),
         " ms",
     ),
-    Target("statements", "typical SQL statements, prepared, p95", 20, 5, _statements, " ms"),
+    Target(
+        "statements",
+        "three typical SQL statements, prepared, over 14 daily partitions, p95 of the slowest",
+        20,
+        5,
+        _statements,
+        " ms",
+        is_worst=True,
+    ),
     Target(
         "organizations",
         "throughput with 10,000 organizations by that with 100",
