@@ -1,6 +1,6 @@
 """OpenTelemetry's SDK and one of its exporters, in an environment that knows nothing of ours:
 `python otlp_sender.py <protobuf|json> <everything|deltas|points> [<Unix nanoseconds>…]`, pointed
-at a server by the SDK's own environment variables. Prints what was exported and what was answered."""
+at a server by the SDK's own environment variables. Prints what was exported and answered."""
 
 import json
 import sys
