@@ -35,9 +35,9 @@ log = get_logger(__name__)
 
 LONGEST_DATAGRAM: Final = 65_535
 READ_AT_ONCE: Final = 50
-"""Datagrams between which others get their turn, unless they have more lines than"""
+"""Datagrams between which others get their turn, if they have no more lines than the next."""
 LINES_AT_ONCE: Final = 500
-"""these, of about 6 us each."""
+"""Each takes about 6 us."""
 RECEIVE_BUFFER_BYTES: Final = 4 * 1024 * 1024
 MOST_CELLS_AT_ONCE: Final = 5_000
 """Of a part of an interval; the figures of so many are below what a request may carry."""
@@ -136,7 +136,8 @@ class StatsdListener:
         now = self._clock_ms()
         gathered = self._gatherer.finish(max(now // self._interval_ms * self._interval_ms, 1))
         if self._is_refused:
-            return  # nobody's
+            LOST.inc(len(gathered), listener=self._address.name)  # it is nobody's any more
+            return
         for part in parts_of(gathered, MOST_CELLS_AT_ONCE):
             if part or part.refused:
                 self._pending.append(part)
