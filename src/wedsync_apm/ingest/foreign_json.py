@@ -22,7 +22,7 @@ def read_json(body: bytes, most_parts: int) -> Any:
     Raises MalformedBody for what is not JSON even so, and TooLarge for more values than a sensible
     body has: a byte of "[" becomes dozens here, and nobody else has a turn while it is read.
     """
-    _check_parts(body, most_parts)
+    check_parts(body, most_parts)
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
@@ -34,7 +34,7 @@ def read_items(body: bytes, field: str, most_parts: int) -> list[Any]:
 
     Raises as `read_json`, and NotValid for a body of another shape.
     """
-    _check_parts(body, most_parts)
+    check_parts(body, most_parts)
     try:
         given = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
         return msgspec.json.decode(given.get(field, b""), type=list[msgspec.Raw])
@@ -82,14 +82,15 @@ def is_text(*texts: str) -> bool:
     return True
 
 
-def _check_parts(body: bytes, most: int) -> None:
+def check_parts(body: bytes, most: int) -> None:
+    """Raises TooLarge for a body of more values than that, which are counted without reading."""
     if sum(body.count(sign) for sign in (b"[", b"{", b",")) > most:
         raise TooLarge(f"More than {most} values in one request.")
 
 
 def _lenient(body: bytes, most_parts: int) -> Any:
     # Python's own reader takes several times as long.
-    _check_parts(body, most_parts // 4)
+    check_parts(body, most_parts // 4)
     return _loads(body)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from wedsync_apm.errors import NotValid, TooLarge
 from wedsync_apm.ingest import model
 from wedsync_apm.ingest.columns import Refused, SampleColumns, read_tenant
-from wedsync_apm.ingest.json_samples import READ_AT_ONCE, ArrivalTimes
+from wedsync_apm.ingest.json_samples import ArrivalTimes
 from wedsync_apm.ingest.line_protocol import (
     IsText,
     NotFields,
@@ -52,6 +52,8 @@ PRECISIONS: Final = {
 """Of time stamps: what makes milliseconds of them, as a factor and a divisor."""
 _SAME: Final = {"": "n", "ns": "n", "us": "u", "µ": "u", "µs": "u"}
 
+READ_AT_ONCE: Final = 500
+"""Lines (a few us each, a hundred where all is new) between which others get their turn."""
 MOST_REMEMBERED_BYTES: Final = 64 * 1024 * 1024
 """Of measurements with their tags. A sender who shuffles its tags makes new ones for ever."""
 

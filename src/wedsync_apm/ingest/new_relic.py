@@ -7,7 +7,7 @@ end, when what it tells was known, as with every other protocol.
 
 import asyncio
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -15,7 +15,7 @@ import msgspec
 from wedsync_apm.errors import NotValid
 from wedsync_apm.ingest import model
 from wedsync_apm.ingest.columns import Refused, SampleColumns
-from wedsync_apm.ingest.foreign_json import convert, is_text, read_json
+from wedsync_apm.ingest.foreign_json import check_parts, convert, is_text, read_json
 from wedsync_apm.ingest.json_samples import READ_AT_ONCE
 from wedsync_apm.ingest.model import Arrival, Decoded
 
@@ -28,9 +28,10 @@ FIGURES: Final = ("count", "sum", "min", "max")
 _FIRST_MS, _FIRST_US, _FIRST_NS = 10**11, 10**14, 10**17
 """Times from these on are in that unit, smaller ones in seconds."""
 LONGEST_INTERVAL_MS: Final = 86_400_000
+_GREATEST: Final = 1e308
 
-CONTAINERS_A_METRIC: Final = 3
-"""Objects that a metric needs: itself, its attributes, its value."""
+PARTS_A_METRIC: Final = 20
+"""Values of JSON that a metric may need, with its attributes."""
 MOST_KNOWN: Final = 200_000
 """Ways to name a series that are remembered."""
 
@@ -44,6 +45,10 @@ class _Common(msgspec.Struct):
 class _Block(msgspec.Struct):
     metrics: list[Any]
     common: _Common | None = None
+
+
+class _RawBlock(_Block):
+    metrics: list[msgspec.Raw]
 
 
 class _Metric(_Common):
@@ -61,22 +66,31 @@ async def decode(body: bytes, arrival: Arrival) -> Decoded:
 
     Raises MalformedBody, NotValid and TooLarge for the body as a whole.
     """
-    found = read_json(body, 1_000 + CONTAINERS_A_METRIC * arrival.limits.samples)
-    blocks = found if isinstance(found, list) else [found]
+    blocks = _blocks(body, 1_000 + PARTS_A_METRIC * arrival.limits.samples)
+    arrival.limits.check_samples(sum(len(block.metrics) for block in blocks))
     reader = MetricReader(arrival)
     position = 0
-    for given in blocks:
-        try:
-            block = convert(given, _Block)
-        except ValueError as exc:
-            raise NotValid(f"A block of metrics is not of its shape: {exc}.") from exc
-        arrival.limits.check_samples(position + len(block.metrics))
+    for block in blocks:
+        reader.begin(block.common or _Common())
         for item in block.metrics:
             if position and position % READ_AT_ONCE == 0:
                 await asyncio.sleep(0)
-            reader.read(position, item, block.common or _Common())
+            reader.read(position, item)
             position += 1
     return reader.finish()
+
+
+def _blocks(body: bytes, most_parts: int) -> Sequence[_Block]:
+    """Metrics are left as they came, each to be read when its turn comes."""
+    check_parts(body, most_parts)
+    try:
+        return msgspec.json.decode(body, type=list[_RawBlock])
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        found = read_json(body, most_parts)
+    try:
+        return [convert(one, _Block) for one in (found if isinstance(found, list) else [found])]
+    except ValueError as exc:
+        raise NotValid(f"A block of metrics is not of its shape: {exc}.") from exc
 
 
 class MetricReader:
@@ -85,15 +99,25 @@ class MetricReader:
     def __init__(self, arrival: Arrival) -> None:
         self._arrival, self._columns = arrival, SampleColumns(arrival, SOURCE)
         self._known = arrival.directory.companion(_Known, _Known)
+        self.begin(_Common())
 
-    def read(self, position: int, item: Any, common: _Common) -> None:
+    def begin(self, common: _Common) -> None:
+        """What stands for all metrics from here on that do not say otherwise."""
+        self._common, self._common_tags = common, dict[str, str]()
+        self._common_wrong: tuple[str, str, str] | None = None
+        try:
+            self._common_tags = self._tags(common.attributes)
+        except Refused as refused:
+            self._common_wrong = refused.code, refused.field, refused.reason
+
+    def read(self, position: int, item: Any) -> None:
         """Takes the metric, or notes why not; `position` is its place in the request."""
         try:
             try:
                 metric = convert(item, _Metric)
             except ValueError as exc:
                 raise Refused(model.INVALID, "metric", f"is not of its shape: {exc}") from None
-            self._take(position, metric, common)
+            self._take(position, metric)
         except Refused as refused:
             self._columns.refuse(refused, position=position)
 
@@ -101,10 +125,12 @@ class MetricReader:
         """The samples that were good, and what was wrong with the others."""
         return self._columns.finish()
 
-    def _take(self, position: int, metric: _Metric, common: _Common) -> None:
+    def _take(self, position: int, metric: _Metric) -> None:
+        if self._common_wrong:
+            raise Refused(*self._common_wrong)
         if metric.type not in TYPES:
             raise Refused(model.UNSUPPORTED, "type", f"is none of {', '.join(TYPES)}")
-        at = self._end(metric, common)
+        at = self._end(metric, self._common)
         if metric.type == "summary":
             figures = _figures(metric.value)
             suffixes: Iterable[str] = (f"_{name}" for name in figures)
@@ -112,11 +138,19 @@ class MetricReader:
         else:
             suffixes, values = ("",), [_number(metric.value, "value")]
         self._columns.check_time(at)
-        tags = _tags(common.attributes) | _tags(metric.attributes)
+        tags = self._common_tags | self._tags(metric.attributes)
         handles = self._handles(metric.name, tags, tuple(suffixes))
         self._arrival.limits.check_samples(len(self._columns) + len(values))
         for handle, value in zip(handles, values, strict=True):
             self._columns.add(handle, at, value, position=position)
+
+    def _tags(self, attributes: Mapping[str, Any] | None) -> dict[str, str]:
+        """Attributes as text; one without a value is none. Raises Refused."""
+        most = self._arrival.limits.tags
+        if attributes and len(attributes) > most:
+            reason = f"{len(attributes)} of them; at most {most} are taken"
+            raise Refused(model.INVALID, "attributes", reason)
+        return {name: text for name, text in _texts(attributes or {}) if text}
 
     def _end(self, metric: _Metric, common: _Common) -> int:
         interval = common.interval if metric.interval is None else metric.interval
@@ -164,9 +198,13 @@ def _milliseconds(given: float) -> int:
 def _number(value: Any, field: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Refused(model.INVALID, field, "is no number")
-    if not math.isfinite(value):
+    try:
+        found = float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        found = math.inf
+    if not math.isfinite(found):
         raise Refused(model.NOT_FINITE, field, "is not finite: JSON knows no NaN and no infinity")
-    return float(value)
+    return found
 
 
 def _figures(value: Any) -> dict[str, float]:
@@ -180,21 +218,19 @@ def _figures(value: Any) -> dict[str, float]:
     }
 
 
-def _tags(attributes: Mapping[str, Any] | None) -> dict[str, str]:
-    """Attributes as text; one without a value is none."""
-    tags: dict[str, str] = {}
-    for name, value in (attributes or {}).items():
+def _texts(attributes: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in attributes.items():
         match value:
             case str():
-                tags[name] = value
+                yield name, value
             case bool():
-                tags[name] = "true" if value else "false"
+                yield name, "true" if value else "false"
             case int() | float():
-                tags[name] = str(value)
+                if abs(value) > _GREATEST:  # an integer may have thousands of digits
+                    raise Refused(model.INVALID, f"attributes.{name[:64]}", "is too great a number")
+                yield name, str(value)
             case None:
                 pass
             case _:
-                raise Refused(
-                    model.INVALID, f"attributes.{name[:64]}", "is no text, number, true or false"
-                )
-    return {name: value for name, value in tags.items() if value}
+                reason = "is no text, number, true or false"
+                raise Refused(model.INVALID, f"attributes.{name[:64]}", reason)

@@ -1,6 +1,7 @@
 """New Relic's Metric API: what is taken, what is refused, and that neither touches the other."""
 
 import json
+import time
 from typing import Any
 from uuid import UUID
 
@@ -125,6 +126,9 @@ async def test_true_and_one_are_two_attributes() -> None:
         ({"value": {}}, "value"),
         ({"value": float("nan")}, "value"),
         ({"value": float("inf")}, "value"),
+        ({"value": 10**400}, "value"),
+        ({"timestamp": 10**400}, "timestamp"),
+        ({"attributes": {"a": 10**4000}}, "attributes.a"),
         ({"type": "distribution"}, "type"),
         ({"type": "count"}, "interval.ms"),
         ({"type": "count", "interval.ms": -1}, "interval.ms"),
@@ -147,7 +151,7 @@ async def test_true_and_one_are_two_attributes() -> None:
         ({"attributes": {"a" * 129: "x"}}, f"tags.{'a' * 63}…"),
         ({"attributes": {"a": "x" * 1025}}, "tags.a"),
         ({"attributes": {"a": "x\0"}}, "tags.a"),
-        ({"attributes": {f"a{n}": n for n in range(65)}}, "tags"),
+        ({"attributes": {f"a{n}": n for n in range(65)}}, "attributes"),
         ({"attributes": "x"}, "metric"),
     ],
 )
@@ -158,6 +162,16 @@ async def test_a_bad_metric_costs_only_itself(changed: dict[str, Any], field: st
     (error,) = decoded.rejections.listed
     assert error.field == field
     assert error.index == 1
+
+
+async def test_bad_common_attributes_cost_their_block_and_no_time() -> None:
+    kinds: list[dict[str, Any]] = [{"a": []}, {str(n): n for n in range(60_000)}]
+    for attributes in kinds:
+        metrics = [metric() for _ in range(5_000)]
+        started = time.process_time()
+        decoded = await decode(block(*metrics, attributes=attributes), block(metric()))
+        assert time.process_time() - started < 3
+        assert (len(decoded.batch), decoded.rejections.count) == (1, 5_000)
 
 
 async def test_what_is_no_object_costs_only_itself() -> None:
@@ -189,7 +203,7 @@ async def test_a_platform_key_names_the_tenant_by_attribute() -> None:
         (b"{", MalformedBody),
         (b"\xff", MalformedBody),
         (b"[" * 100_000, MalformedBody),
-        (b"[" * 1_000_000, TooLarge),
+        (b"[" * 3_000_000, TooLarge),
         (b"5", NotValid),
         (b"[5]", NotValid),
         (b"[{}]", NotValid),
@@ -197,6 +211,7 @@ async def test_a_platform_key_names_the_tenant_by_attribute() -> None:
         (b'[{"metrics":[],"common":5}]', NotValid),
         (b'[{"metrics":[],"common":{"timestamp":"x"}}]', NotValid),
         (b'[{"metrics":[%s1]}]' % (b"1," * 100_000), TooLarge),
+        (b'[{"metrics":[%s1]}]' % (b"1," * 3_000_000), TooLarge),
     ],
 )
 async def test_bodies_that_are_refused_as_a_whole(raw: bytes, error: type[Exception]) -> None:
