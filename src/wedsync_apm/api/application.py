@@ -35,6 +35,7 @@ from wedsync_apm.api.openapi import OPENAPI, Description
 from wedsync_apm.api.problems import answer_problem
 from wedsync_apm.api.requests import ApiRequest
 from wedsync_apm.api.services import Services
+from wedsync_apm.api.together import Together
 from wedsync_apm.telemetry import Counter, Histogram
 
 BODY_BYTES: Final = 1024 * 1024
@@ -85,7 +86,7 @@ def make_application(
         openapi_config=OPENAPI,
         plugins=[description],
         request_max_body_size=BODY_BYTES,
-        state=State({"services": services, **(state or {})}),
+        state=State({"services": services, "together": Together(services.pool), **(state or {})}),
         logging_config=None,
     )
     description.attach(app)

@@ -7,28 +7,38 @@ two callers: each transaction is entered as the caller, after the question came.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 from uuid import UUID
 
 from wedsync_apm.api.requests import choose
-from wedsync_apm.db.pool import Pool
+from wedsync_apm.db.pool import Connection, Pool
 from wedsync_apm.db.tenant import Actor, tenant_tx
 from wedsync_apm.metrics.expression.read import Need, Selected, read_leaves
 from wedsync_apm.metrics.expression.syntax import BadExpression, Leaf
 from wedsync_apm.organizations.store import find_standing
 
+T = TypeVar("T")
+Memo = dict[Any, Any]
+"""What one transaction has read, for whoever asks for the same in it."""
+Job = Callable[[Connection, UUID, Memo], Awaitable[T]]
+"""Reads with the connection, for the organization."""
 _Key = tuple[Actor, UUID | None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Question:
-    needs: Sequence[Need]
-    answer: "asyncio.Future[dict[Leaf, Selected]]"
+    """Either needs or a job."""
+
+    answer: "asyncio.Future[Any]"
+    needs: Sequence[Need] = ()
+    job: Job[Any] | None = None
 
 
 class Together:
-    """Reads for the expressions of one process."""
+    """Reads for one process. `organization_id` is which of the caller's organizations is meant;
+    None: his only one."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -38,13 +48,21 @@ class Together:
     async def read(
         self, actor: Actor, organization_id: UUID | None, needs: Sequence[Need]
     ) -> dict[Leaf, Selected]:
-        """What the needs of one expression come to. `organization_id` is which of the caller's
-        organizations is meant; None: his only one.
+        """What the needs of one expression come to; each block is read once for all expressions.
 
         Raises NotFound and NotValid for the organization, NotValid for too much, and BadExpression.
         """
-        question = _Question(needs, asyncio.get_running_loop().create_future())
-        key = actor, organization_id
+        answer: asyncio.Future[dict[Leaf, Selected]] = asyncio.get_running_loop().create_future()
+        self._ask((actor, organization_id), _Question(answer, needs=needs))
+        return await answer
+
+    async def run(self, actor: Actor, organization_id: UUID | None, job: Job[T]) -> T:
+        """What the job gives back. Raises as `read`, and whatever the job raises."""
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._ask((actor, organization_id), _Question(answer, job=job))
+        return await answer
+
+    def _ask(self, key: _Key, question: _Question) -> None:
         if key in self._waiting:
             self._waiting[key].append(question)
         else:
@@ -52,39 +70,64 @@ class Together:
             task = asyncio.create_task(self._work(key))
             self._at_work.add(task)
             task.add_done_callback(self._at_work.discard)
-        return await question.answer
 
     async def _work(self, key: _Key) -> None:
         try:
-            while questions := self._waiting[key]:
+            while questions := [one for one in self._waiting[key] if not one.answer.done()]:
                 self._waiting[key] = []
                 try:
                     await self._answer(key, questions)
                 except Exception as exc:
-                    for question in questions:
-                        _tell(question, exc)
+                    await self._answer_apart(key, questions, exc)
         finally:
             for question in self._waiting.pop(key):
                 question.answer.cancel()
 
+    async def _answer_apart(
+        self, key: _Key, questions: Sequence[_Question], exc: Exception
+    ) -> None:
+        """One of several must not cost the others their answers."""
+        if len(questions) == 1:
+            _tell(questions[0], exc)
+            return
+        for question in questions:
+            if not question.answer.done():
+                try:
+                    await self._answer(key, [question])
+                except Exception as own:
+                    _tell(question, own)
+
     async def _answer(self, key: _Key, questions: Sequence[_Question]) -> None:
         actor, organization_id = key
         needs = list(dict.fromkeys(need for question in questions for need in question.needs))
+        memo: Memo = {}
         async with tenant_tx(self._pool, actor) as cx:
             owner = choose(await find_standing(cx), organization_id)
-            read = await read_leaves(cx, owner, needs)
-        found = dict(zip(needs, read, strict=True))
-        for question in questions:
-            selected = {}
-            for need in question.needs:
-                one = found[need]
-                if isinstance(one, BadExpression):
-                    _tell(question, one)
-                    break
-                selected[need.leaf] = one
-            else:
-                if not question.answer.done():
-                    question.answer.set_result(selected)
+            read = await read_leaves(cx, owner, needs) if needs else []
+            selected = dict(zip(needs, read, strict=True))
+            found = [
+                _selected(question, selected)
+                if question.job is None
+                else await question.job(cx, owner, memo)
+                for question in questions
+            ]
+        for question, answer in zip(questions, found, strict=True):
+            if isinstance(answer, BadExpression):
+                _tell(question, answer)
+            elif not question.answer.done():
+                question.answer.set_result(answer)
+
+
+def _selected(
+    question: _Question, selected: dict[Need, Selected | BadExpression]
+) -> dict[Leaf, Selected] | BadExpression:
+    mine: dict[Leaf, Selected] = {}
+    for need in question.needs:
+        one = selected[need]
+        if isinstance(one, BadExpression):
+            return one
+        mine[need.leaf] = one
+    return mine
 
 
 def _tell(question: _Question, exc: Exception) -> None:

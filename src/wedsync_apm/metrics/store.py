@@ -184,9 +184,11 @@ async def query_range(
     tags: Mapping[str, str] | None = None,
     group_by: Sequence[str] | None = None,
     at: datetime | None = None,
+    memo: dict[Any, Any] | None = None,
 ) -> RangeAnswer:
     """The samples of [start, end) in steps, one line per series, or per group where `group_by`
     names tags (an empty one: a single line). `at` is the present, by which the age is judged.
+    `memo` keeps what other questions in the same transaction may read too.
 
     `plan_range` says whether rollups are read. If so, a step of which the rollups do not know
     everything yet is read from the samples, whole. Raises NotValid for a range, step or name that
@@ -196,7 +198,12 @@ async def query_range(
     series = await find_series(cx, organization_id, metric, tags)
     grouping = group_series([one.tags for one in series], group_by)
     reader = _RangeReader(
-        cx, organization_id, plan, aggregation, Groups.of([s.id for s in series], grouping.numbers)
+        cx,
+        organization_id,
+        plan,
+        aggregation=aggregation,
+        groups=Groups.of([one.id for one in series], grouping.numbers),
+        memo={} if memo is None else memo,
     )
     points = await reader.read() if series else merge_points([])
     seconds = plan.step.total_seconds()
@@ -226,9 +233,12 @@ class _RangeReader:
         cx: Connection,
         organization_id: UUID,
         plan: RangePlan,
+        *,
         aggregation: Aggregation,
         groups: Groups,
+        memo: dict[Any, Any],
     ) -> None:
+        self._memo = memo
         self._cx, self._organization_id, self._plan = cx, organization_id, plan
         self._aggregation, self._groups = aggregation, groups
         self._step_ms = round(plan.step.total_seconds() * 1000)
@@ -270,16 +280,21 @@ class _RangeReader:
 
     async def _unrolled(self, first: int, behind: int) -> list[tuple[int, int]]:
         """The steps that the rollups do not know whole."""
-        found = await self._cx.execute(
-            Q.list_unrolled_stretches, {**self._between(first, behind), "width": self._plan.width}
-        )
-        return [
-            (
-                max(row["starts_ms"] // self._step_ms, first),
-                min(-(-row["ends_ms"] // self._step_ms), behind),
+        key = self._organization_id, self._plan, first, behind
+        if key not in self._memo:
+            found = await self._cx.execute(
+                Q.list_unrolled_stretches,
+                {**self._between(first, behind), "width": self._plan.width},
             )
-            for row in await found.fetchall()
-        ]
+            self._memo[key] = [
+                (
+                    max(row["starts_ms"] // self._step_ms, first),
+                    min(-(-row["ends_ms"] // self._step_ms), behind),
+                )
+                for row in await found.fetchall()
+            ]
+        stretches: list[tuple[int, int]] = self._memo[key]
+        return stretches
 
     async def _samples(self, first: int, behind: int) -> Line:
         return await read_samples(
@@ -292,16 +307,19 @@ class _RangeReader:
 
     async def _rollups(self, first: int, behind: int) -> Rollups:
         figures = figures_of(self._aggregation)
-        wanted = {
-            **self._between(first, behind),
-            "width": self._plan.width,
-            "figures": list(figures) or ["sketches"],
-        }
-        async with self._cx.cursor(binary=True) as cursor:
-            keep_arrays_packed(cursor)
-            await cursor.execute(Q.list_rollups, wanted)
-            rows = await cursor.fetchall()
-        return _rollups_of(rows, figures)
+        key = self._organization_id, self._plan, first, behind, figures
+        if key not in self._memo:
+            wanted = {
+                **self._between(first, behind),
+                "width": self._plan.width,
+                "figures": list(figures) or ["sketches"],
+            }
+            async with self._cx.cursor(binary=True) as cursor:
+                keep_arrays_packed(cursor)
+                await cursor.execute(Q.list_rollups, wanted)
+                self._memo[key] = _rollups_of(await cursor.fetchall(), figures)
+        rollups: Rollups = self._memo[key]
+        return rollups
 
     def _between(self, first: int, behind: int) -> dict[str, Any]:
         return {
