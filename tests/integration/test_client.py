@@ -16,7 +16,7 @@ import pytest
 from tests.support.certificates import certificate
 from tests.support.metrics_receiver import CUT, Receiver, Reply, Request, receiving
 from wedsync_apm.client import Client, Rejection
-from wedsync_apm.client.client import DROPPED
+from wedsync_apm.client.recorder import DROPPED
 
 Make = Callable[..., Client]
 
@@ -143,7 +143,7 @@ def test_a_server_that_asks_for_a_pause_gets_it(make: Make, receiver: Receiver) 
     client = make()
     client.gauge("m", 1)
     assert not client.flush(0.5), "hurrying does not shorten what the server asked for"
-    assert "429" in str(client.stats().problem)
+    until(lambda: "429" in str(client.stats().problem))
     assert client.flush(10)
     first, second = receiver.requests
     assert second.at - first.at >= 1
@@ -193,7 +193,7 @@ def test_by_tls_to_a_server_that_is_trusted_and_no_other(make: Make, tmp_path: P
         wary = make(url=url)
         wary.gauge("m", 1)
         assert not wary.flush(1)
-        assert "CERTIFICATE_VERIFY_FAILED" in str(wary.stats().problem)
+        until(lambda: "CERTIFICATE_VERIFY_FAILED" in str(wary.stats().problem))
         trusting = make(url=url, ssl_context=of_client)
         trusting.gauge("m", 2)
         assert trusting.flush(10)
@@ -209,14 +209,14 @@ def test_a_slow_server_slows_nobody_down(make: Make, receiver: Receiver) -> None
         return Reply()
 
     receiver.behave = behave
-    client = make(timeout=0.3, flush_interval=0.05)
+    client = make(timeout=1.5, flush_interval=0.05)
     longest = 0.0
     for n in range(200):
         begun = time.perf_counter()
         client.gauge("m", n)
         longest = max(longest, time.perf_counter() - begun)
         time.sleep(0.005)
-    assert longest < 0.25
+    assert longest < 1
     until(lambda: "timed out" in str(client.stats().problem))
     slow.set()
     assert client.flush(20)
@@ -302,9 +302,9 @@ def test_what_a_person_must_set_right_is_said_and_nothing_is_lost(  # noqa: PLR0
     receiver.behave = lambda request: reply
     client = make(queue_dir=tmp_path)
     client.gauge("m", 1)
-    assert not client.flush(0.5)
-    assert word in str(client.stats().problem)
-    assert word in caplog.text
+    assert not client.flush(0.3)
+    until(lambda: word in str(client.stats().problem))
+    until(lambda: word in caplog.text)
     assert "Samples wait on disk" in caplog.text
     tried = len(receiver.requests)
     time.sleep(0.7)
@@ -471,7 +471,7 @@ PROGRAM = """
 import os, sys, time
 from wedsync_apm.client import Client
 client = Client(sys.argv[1], "key", service_name="shop", queue_dir=sys.argv[2] or None,
-                flush_interval=0.05, exit_timeout=2)
+                flush_interval=0.05, exit_timeout=float(os.environ.get("EXIT_TIMEOUT", "2")))
 """
 
 
@@ -559,19 +559,20 @@ def test_at_the_end_of_the_program_the_rest_is_sent(receiver: Receiver) -> None:
     assert receiver.values("n_total") == [0, 1]
 
 
-@pytest.mark.parametrize("with_folder", [True, False])
+@pytest.mark.parametrize(("with_folder", "exit_timeout"), [(True, 30), (False, 2)])
 def test_the_end_of_the_program_is_not_held_up_by_a_server_that_is_away(
-    tmp_path: Path, with_folder: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_folder: bool, exit_timeout: int
 ) -> None:
+    monkeypatch.setenv("EXIT_TIMEOUT", str(exit_timeout))
     text = "client.gauge('m', 1); print('recorded', flush=True)"
     folder = tmp_path if with_folder else ""
     with program(f"http://127.0.0.1:{free_port()}", folder, text) as process:
         assert process.stdout is not None
         process.stdout.readline()
         begun = time.monotonic()
-        assert process.wait(20) == 0
+        assert process.wait(25) == 0
         took = time.monotonic() - begun
-    assert took < (2 if with_folder else 6)
+    assert took < (15 if with_folder else exit_timeout + 10)
     assert len(list(tmp_path.rglob("*.seg"))) == with_folder
 
 

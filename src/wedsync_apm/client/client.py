@@ -14,30 +14,20 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from typing import Final
 
 from wedsync_apm.client.backlog import Backlog
 from wedsync_apm.client.folder import Folder, check_supported
-from wedsync_apm.client.samples import (
-    Kind,
-    Sample,
-    SeriesTable,
-    TooFast,
-    TooManySeries,
-    check_names,
-    finite,
-    milliseconds,
-    pack,
-)
+from wedsync_apm.client.recorder import Recorder
+from wedsync_apm.client.samples import Sample, SeriesTable, check_names, pack
 from wedsync_apm.client.sender import Rejection, Sender
 from wedsync_apm.client.timer import Timer
 from wedsync_apm.client.transport import Transport
 
 log = logging.getLogger("wedsync_apm.client")
 
-DROPPED: Final = "wedsync_client_dropped_total"
-"""The metric that tells what this client had to drop; the tag `reason` says why."""
 MOST_BODY_BYTES: Final = 4 * 1024 * 1024
 LEAST_DISK_BYTES: Final = 1024 * 1024
 SYNCED_TOGETHER: Final = 16
@@ -120,13 +110,18 @@ class Client:
     def _begin(self) -> None:
         """The state of one process."""
         # Re-entrant, as a signal handler or a finalizer may record while its thread is recording.
-        self._lock = threading.RLock()
+        self._starting = threading.RLock()
         self._cutting = threading.Lock()
         # Of its kind the only one that a signal handler may put into.
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._buffer: deque[Sample] = deque()
-        self._table = SeriesTable(self._service_name, self._tags)
-        self._dropped: dict[str, int] = {}
+        self._recorder = Recorder(
+            SeriesTable(self._service_name, self._tags),
+            self._max_buffered,
+            self._max_batch,
+            partial(self._wake.put, None),
+        )
+        if self._is_closed:
+            self._recorder.close()
         self._threads: tuple[threading.Thread, ...] = ()
         self._is_started = False
         folder = None
@@ -136,7 +131,7 @@ class Client:
             folder,
             most_memory_bytes=self._max_memory_bytes,
             most_disk_bytes=self._max_disk_bytes,
-            on_drop=self._drop,
+            on_drop=self._recorder.drop,
         )
         transport = Transport(self._url, self._keys[0], self._timeout, self._tls)
         self._sender = Sender(
@@ -155,7 +150,10 @@ class Client:
     ) -> None:
         """Records a value as it is now, or as it was `at` a time (a datetime with a time zone, or
         seconds since 1970). Two values of one series at the same given `at` are one: the last."""
-        self._record("gauge", name, value, tags=tags, unit=unit, at=at, service_name=service_name)
+        self._start()
+        self._recorder.sample(
+            "gauge", name, value, at=at, tags=tags, unit=unit, service_name=service_name
+        )
 
     def count(
         self,
@@ -168,17 +166,8 @@ class Client:
     ) -> None:
         """Adds to a counter, of which every flush sends the total since this process began: read it
         as `rate`. Each process counts in a series of its own, told apart by the tag `instance`."""
-        try:
-            number = finite(by)
-            if number < 0:
-                raise ValueError("a counter only grows")
-            with self._lock:
-                if self._may_record():
-                    self._table.count(
-                        name, number, _now_ms(), tags=tags, unit=unit, service_name=service_name
-                    )
-        except Exception as exc:
-            self._refuse(name, exc)
+        self._start()
+        self._recorder.count(name, by, tags=tags, unit=unit, service_name=service_name)
 
     def timing(
         self,
@@ -190,8 +179,9 @@ class Client:
         service_name: str | None = None,
     ) -> None:
         """Records how long something took, in milliseconds."""
-        self._record(
-            "timer", name, milliseconds, tags=tags, unit="ms", at=at, service_name=service_name
+        self._start()
+        self._recorder.sample(
+            "timer", name, milliseconds, at=at, tags=tags, unit="ms", service_name=service_name
         )
 
     def timer(
@@ -208,8 +198,8 @@ class Client:
         """Puts what was recorded into the queue and waits up to `timeout` seconds until the server
         has answered for it. False if something waits still; it goes on being sent."""
         until = time.monotonic() + timeout
+        self._start()
         if not self._is_closed:
-            self._start()
             self._cut()
             self._sender.hurry()
         return self._backlog.wait_settled(until)
@@ -217,24 +207,24 @@ class Client:
     def stats(self) -> Stats:
         """Where the samples are."""
         waiting, waiting_bytes = self._backlog.waiting()
-        with self._lock:
-            tally = self._sender.tally
-            return Stats(
-                sent=tally.sent,
-                rejected=tally.rejected,
-                dropped=dict(self._dropped),
-                waiting=waiting + len(self._buffer),
-                waiting_bytes=waiting_bytes,
-                problem=tally.problem,
-            )
+        tally = self._sender.tally
+        return Stats(
+            sent=tally.sent,
+            rejected=tally.rejected,
+            dropped=self._recorder.dropped(),
+            waiting=waiting + len(self._recorder),
+            waiting_bytes=waiting_bytes,
+            problem=tally.problem,
+        )
 
     def close(self, timeout: float | None = None) -> None:
         """Sends the rest for at most `timeout` seconds (`exit_timeout` if None) and ends. What is
         on disk then is sent by the next process; one failed try is enough to leave it there."""
-        with self._lock:
+        with self._starting:
             if self._is_closed:
                 return
             self._is_closed = True
+        self._recorder.close()
         until = time.monotonic() + (self._exit_timeout if timeout is None else timeout)
         if not self._is_started:
             return
@@ -262,70 +252,9 @@ class Client:
     def __repr__(self) -> str:
         return f"Client({self._url!r}, service_name={self._service_name!r})"
 
-    def _record(
-        self,
-        kind: Kind,
-        name: str,
-        value: float,
-        *,
-        tags: Mapping[str, object] | None,
-        unit: str | None,
-        at: datetime | float | None,
-        service_name: str | None,
-    ) -> None:
-        try:
-            number = finite(value)
-            at_ms = None if at is None else milliseconds(at)
-            with self._lock:
-                if not self._may_record():
-                    return
-                self._buffer.append(
-                    self._table.sample(
-                        kind,
-                        name,
-                        number,
-                        _now_ms(),
-                        at_ms=at_ms,
-                        tags=tags,
-                        unit=unit,
-                        service_name=service_name,
-                    )
-                )
-                size = len(self._buffer)
-                if size > self._max_buffered:
-                    self._buffer.popleft()
-                    self._drop(1, "buffer_full")
-            if size % self._max_batch == 0:
-                self._wake.put(None)
-        except Exception as exc:
-            self._refuse(name, exc)
-
-    def _may_record(self) -> bool:
-        if self._is_closed:
-            self._drop(1, "closed")
-            return False
-        if not self._is_started:
-            self._start()
-        return True
-
-    def _refuse(self, name: object, exc: Exception) -> None:
-        reason = {TooManySeries: "too_many_series", TooFast: "too_fast"}.get(type(exc), "invalid")
-        if reason not in self._dropped:
-            why = str(exc) or type(exc).__doc__
-            log.warning("A sample of %.100r was not recorded (%s): %s", name, reason, why)
-        self._drop(1, reason)
-
-    def _drop(self, count: int, reason: str) -> None:
-        with self._lock:
-            self._dropped[reason] = self._dropped.get(reason, 0) + count
-            if reason != "closed":
-                with suppress(TooManySeries, TooFast):
-                    why = {"reason": reason}
-                    self._table.count(DROPPED, count, _now_ms(), tags=why, always=True)
-
     def _start(self) -> None:
-        with self._lock:
-            if self._is_started:
+        with self._starting:
+            if self._is_started or self._is_closed:
                 return
             self._is_started = True
             try:
@@ -344,7 +273,7 @@ class Client:
             with suppress(queue.Empty):
                 self._wake.get(timeout=max(0.0, due - time.monotonic()))
             now = time.monotonic()
-            if len(self._buffer) >= self._max_batch or now >= due:
+            if len(self._recorder) >= self._max_batch or now >= due:
                 due = now + self._flush_interval
                 self._cut()
 
@@ -356,25 +285,19 @@ class Client:
             try:
                 self._backlog.open()
                 instance = self._backlog.instance or f"{socket.gethostname()}:{os.getpid()}"
-                with self._lock:
-                    samples, self._buffer = self._buffer, deque()
-                    samples.extend(self._table.totals(_now_ms(), instance))
+                samples = self._recorder.take(instance)
                 batches = pack(samples, self._max_batch, MOST_BODY_BYTES)
                 while group := tuple(islice(batches, SYNCED_TOGETHER)):
                     self._backlog.append(*group)
                     kept += sum(batch.count for batch in group)
             except Exception:
                 log.exception("Samples could not be put into the queue")
-                self._drop(len(samples) - kept, "failed")
+                self._recorder.drop(len(samples) - kept, "failed")
 
     def _can_leave(self, tried: int) -> bool:
         """Whether the server is away, and what waits is safe on disk."""
         is_away = self._sender.attempts > tried or self._sender.is_held_back
         return is_away and self._backlog.is_on_disk
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _close_at_exit(reference: "weakref.ref[Client]") -> None:
