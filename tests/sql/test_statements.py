@@ -205,8 +205,7 @@ def parents_of(house: House, database: Database, names: set[str]) -> set[str]:
     with connect(house.superuser_of(database)) as cx:
         rows = cx.execute(
             "select coalesce(p.relname, c.relname) as name from pg_class as c"
-            " left join pg_inherits as i on i.inhrelid = c.oid left join pg_class as p on p.oid = i.inhparent"
-            " where c.relname = any (%s)",
+            " left join pg_class as p on p.oid = pg_partition_root(c.oid) where c.relname = any (%s)",
             (list(names),),
         )
         return {row["name"] for row in rows}
