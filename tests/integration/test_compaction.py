@@ -1,9 +1,13 @@
 """Compaction: every read is the same before, during and after, whatever comes in meanwhile."""
 
 import asyncio
+import random
+import struct
+import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -34,7 +38,7 @@ from wedsync_apm.db.pool import Pool, open_pool
 from wedsync_apm.engine import compact
 from wedsync_apm.metrics.compaction.store import settle_blocks
 
-MIDNIGHT = datetime.combine(datetime.now(UTC).date() - DAY, time(), UTC)
+MIDNIGHT = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - DAY
 DAY_MS = int(MIDNIGHT.timestamp() * 1000)
 WEDDING = {"is_wedding_day": True, "phase": "ceremony"}
 
@@ -315,6 +319,54 @@ async def test_the_job_leaves_new_batches_alone(cx: Connection, pool: Pool) -> N
         assert await compact.run_once(engine, datetime.now(UTC)) == ""
         later = datetime.now(UTC) + timedelta(hours=2)
         assert await compact.run_once(engine, later) == "15 samples of 3 batches compacted"
+
+
+def write_for_a_while(database: Database, seed: int, until: threading.Event) -> dict[Any, Any]:
+    """Overlapping samples in transactions that stay open for a moment; the last write of each."""
+    chance = random.Random(seed)  # noqa: S311
+    last: dict[tuple[int, int], tuple[int, float]] = {}
+    with connect(database.engine) as writer:
+        while not until.is_set():
+            for _ in range(chance.randint(1, 3)):
+                hour = DAY_MS + chance.randint(0, 2) * HOUR_MS
+                places = chance.sample(range(60), 4)
+                batch = Batch([(chance.randint(1, 3), hour + p, chance.random()) for p in places])
+                write(writer, ORGANIZATION_A, batch)
+                row = writer.execute("select currval('apm_private.block_ids') as id").fetchone()
+                assert row is not None
+                for series, at, value in batch.samples:
+                    last[series, at] = max(last.get((series, at), (0, 0.0)), (row["id"], value))
+            until.wait(chance.random() / 50)
+            writer.commit()
+    return last
+
+
+async def test_beside_several_writers_the_last_write_of_each_sample_is_the_one_that_stays(
+    database: Database, cx: Connection, pool: Pool
+) -> None:
+    until = threading.Event()
+    writers = [
+        asyncio.create_task(asyncio.to_thread(write_for_a_while, database, seed, until))
+        for seed in range(3)
+    ]
+    compacted = 0
+    ends = time.monotonic() + 20
+    try:
+        while compacted < 150 and time.monotonic() < ends:
+            async with pool.connection() as engine:
+                settled = await settle_blocks(engine, timedelta())
+            compacted += sum(one.batches for one in await compact_all(pool, settled))
+    finally:
+        until.set()
+    wrote = [await writer for writer in writers]
+    assert compacted >= 150, "compaction kept up beside the writers"
+    keys = {key for one in wrote for key in one}
+    wanted = {key: max(one[key] for one in wrote if key in one)[1] for key in keys}
+    for _ in range(2):
+        seen = await shown(cx, pool)
+        assert {key: struct.unpack(">d", bits)[0] for key, (bits, *_) in seen.items()} == wanted
+        await compact_all(pool, await settle(pool))
+    assert {level for level, _ in levels(cx)} == {1}
 
 
 VALUES = st.one_of(
