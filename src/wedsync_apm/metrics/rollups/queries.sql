@@ -75,15 +75,25 @@ where a.organization_id = any (%(organization_ids)s::uuid[])
 order by a.organization_id, a.time_bucket
 
 -- list_sample_counts [apm_engine] --
--- How many samples the buckets of one width in [from, to) were made of, and of which narrower ones.
+-- How many samples of each series the minutes in [from, to) were made of.
 select a.organization_id::text as organization_id, (extract(epoch from a.time_bucket) * 1000)::int8 as bucket_ms,
-    a.series_ids, a.sample_counts, coalesce(a.parts, 0) as parts
+    a.series_ids, a.sample_counts
+from public.apm_metric_aggregations as a
+where a.organization_id = any (%(organization_ids)s::uuid[])
+    and a.bucket_width = interval '1 minute'
+    and a.time_bucket >= %(from)s::timestamptz
+    and a.time_bucket < %(to)s::timestamptz
+order by a.organization_id, a.time_bucket
+
+-- list_heads [apm_engine] --
+-- Of which narrower buckets, and of how many samples in all, those of one width in [from, to) were made.
+select a.organization_id::text as organization_id, (extract(epoch from a.time_bucket) * 1000)::int8 as bucket_ms,
+    coalesce(a.parts, 0) as parts, (select sum(c)::int8 from unnest(a.sample_counts) as c) as total
 from public.apm_metric_aggregations as a
 where a.organization_id = any (%(organization_ids)s::uuid[])
     and a.bucket_width = %(width)s::interval
     and a.time_bucket >= %(from)s::timestamptz
     and a.time_bucket < %(to)s::timestamptz
-order by a.organization_id, a.time_bucket
 
 -- find_row_type [apm_engine] --
 -- What the rows of write_rollups are called on the wire.

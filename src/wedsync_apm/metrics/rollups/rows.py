@@ -1,6 +1,6 @@
 """Rows as the database sends them, as the columns that the model computes with."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Self
@@ -58,55 +58,45 @@ def decode_entries(rows: Sequence[Row], places: Mapping[str, int]) -> Entries:
     )
 
 
+def decode_counted(rows: Sequence[Row], places: Mapping[str, int]) -> Counted:
+    """Rows of `list_sample_counts`."""
+    organization, bucket_ms, series, counts = zip(*rows, strict=True)
+    sizes = wire.count_elements(series)
+    return Counted(
+        np.repeat(np.array([places[one] for one in organization], np.int64), sizes),
+        np.repeat(np.array(bucket_ms, np.int64), sizes),
+        wire.join_arrays(series, wire.INT4).astype(np.int64),
+        wire.join_arrays(counts, wire.INT8),
+    )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Heads:
-    """What is known of stored buckets without their figures: how many samples they were made of,
-    by series and in all, and of which narrower buckets."""
+    """Of which narrower buckets, and of how many samples in all, buckets were made."""
 
-    counted: Counted
     parts: Mapping[Bucket, int]
     totals: Mapping[Bucket, int]
 
     @classmethod
-    def decode(cls, pages: Iterable[Sequence[Row]], places: Mapping[str, int]) -> Self:
-        """Rows of `list_sample_counts`."""
-        counted: list[Counted] = []
-        parts: dict[Bucket, int] = {}
-        totals: dict[Bucket, int] = {}
-        for rows in pages:
-            organization, bucket_ms, series, counts, had = zip(*rows, strict=True)
-            sizes = wire.count_elements(series)
-            place = [places[one] for one in organization]
-            sample_counts = wire.join_arrays(counts, wire.INT8)
-            counted.append(
-                Counted(
-                    np.repeat(np.array(place, np.int64), sizes),
-                    np.repeat(np.array(bucket_ms, np.int64), sizes),
-                    wire.join_arrays(series, wire.INT4).astype(np.int64),
-                    sample_counts,
-                )
-            )
-            sums = np.add.reduceat(sample_counts, np.cumsum(sizes) - sizes).tolist()
-            buckets = _buckets(place, bucket_ms)
-            parts.update(zip(buckets, had, strict=True))
-            totals.update(zip(buckets, sums, strict=True))
-        return cls(Counted.join(counted), parts, totals)
+    def decode(cls, rows: Sequence[Row], places: Mapping[str, int]) -> Self:
+        """Rows of `list_heads`."""
+        if not rows:
+            return cls({}, {})
+        organization, bucket_ms, parts, totals = zip(*rows, strict=True)
+        buckets = _buckets([places[one] for one in organization], bucket_ms)
+        return cls(dict(zip(buckets, parts, strict=True)), dict(zip(buckets, totals, strict=True)))
 
     @classmethod
     def of(cls, entries: Entries) -> Self:
         """Of buckets that were just computed."""
         starts = row_starts(entries.organization, entries.bucket_ms)
         if not len(starts):
-            return cls(Counted.join([]), {}, {})
+            return cls({}, {})
         organization = entries.organization[starts].tolist()
         buckets = _buckets(organization, entries.bucket_ms[starts].tolist())
         parts = np.bitwise_or.reduceat(entries.parts, starts).tolist()
         totals = np.add.reduceat(entries.sample_counts, starts).tolist()
-        return cls(
-            Counted.join([]),
-            dict(zip(buckets, parts, strict=True)),
-            dict(zip(buckets, totals, strict=True)),
-        )
+        return cls(dict(zip(buckets, parts, strict=True)), dict(zip(buckets, totals, strict=True)))
 
     def fuller_than(self, fresh: "Heads") -> set[Bucket]:
         """The buckets that were once made of a narrower one that is not in them now, or of more

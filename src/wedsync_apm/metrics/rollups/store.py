@@ -26,6 +26,7 @@ from wedsync_apm.metrics.blocks.wire import speak_numpy
 from wedsync_apm.metrics.ranges import WIDTHS
 from wedsync_apm.metrics.rollups import wire
 from wedsync_apm.metrics.rollups.model import (
+    Counted,
     Entries,
     Samples,
     combine,
@@ -39,6 +40,7 @@ from wedsync_apm.metrics.rollups.model import (
 from wedsync_apm.metrics.rollups.rows import (
     EPOCH,
     Heads,
+    decode_counted,
     decode_entries,
     decode_write_batches,
     without,
@@ -176,7 +178,7 @@ async def _fill_minutes(cx: Connection, batch: Batch, *, is_divisible: bool) -> 
     fresh, counted = await asyncio.to_thread(summarize, samples)
     if not len(fresh):
         return 0
-    old = (await _read_heads(cx, batch, _MINUTE)).counted
+    old = await _read_counted(cx, batch)
     shrunk = find_shrunk(old, counted)
     if len(shrunk):
         # Retention has taken samples that were counted once: their series keep what they have,
@@ -275,9 +277,15 @@ async def _read_entries(cx: Connection, batch: Batch, width: timedelta) -> Entri
         return concatenate([decode_entries(rows, batch.places()) async for rows in pages])
 
 
+async def _read_counted(cx: Connection, batch: Batch) -> Counted:
+    async with _stream(cx, Q.list_sample_counts, batch.values()) as pages:
+        return Counted.join([decode_counted(rows, batch.places()) async for rows in pages])
+
+
 async def _read_heads(cx: Connection, batch: Batch, width: timedelta) -> Heads:
-    async with _stream(cx, Q.list_sample_counts, {**batch.values(), "width": width}) as pages:
-        return Heads.decode([rows async for rows in pages], batch.places())
+    async with cx.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute(Q.list_heads, {**batch.values(), "width": width})
+        return Heads.decode(await cursor.fetchall(), batch.places())
 
 
 class _RowArray(bytes):
