@@ -39,7 +39,7 @@ class Part:
 KNOWN: Final = {
     "ingest": Part(14),
     "durability": Part(6),
-    "organizations": Part(5),
+    "organizations": Part(8),
     "storage": Part(4, takes_folder=False, quick=("--samples", "100000")),
     "rollups": Part(4, takes_folder=False, quick=("--vendors", "10", "--history", "2")),
     "queries": Part(6),
@@ -61,9 +61,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     shared.add_argument("--out", type=Path)
     options, others = shared.parse_known_args(arguments)
     folder = options.out or (QUICK_RESULTS if options.quick else RESULTS)
+    wants_help = bool({"-h", "--help"} & set(others))
     if options.part is None and others:
         say(f"{__doc__}\nParts: {', '.join(PARTS)}. Each has --help.")
-        return 0 if {"-h", "--help"} & set(others) else 2
+        return 0 if wants_help else 2
+    if wants_help:
+        command = [sys.executable, "-m", f"benchmarks.{options.part}", "--help"]
+        return subprocess.run(command, check=False).returncode  # noqa: S603 - our own program
     parts = [options.part] if options.part is not None else filter(_exists, PARTS)
     code = max(run_part(part, others, folder, is_quick=options.quick) for part in parts)
     say(f"{write_report(folder)}")
@@ -76,13 +80,11 @@ def run_part(name: str, others: Sequence[str], folder: Path, *, is_quick: bool) 
     wanted = [*(part.quick if is_quick else ()), *others]
     if part.takes_folder:
         wanted += ["--out", str(folder)]
-    if not {"-h", "--help"} & set(wanted):
-        (folder / f"{name}.json").unlink(missing_ok=True)  # figures of another day are not these
     say(f"== {name} {' '.join(wanted)}".rstrip())
-    if not {"-h", "--help"} & set(wanted):
-        (folder / f"{name}.json").unlink(missing_ok=True)  # figures of another day are not these
+    command = [sys.executable, "-m", f"benchmarks.{name}", *wanted]
+    (folder / f"{name}.json").unlink(missing_ok=True)  # figures of another day are not these
     started, told = time.monotonic(), facts({"arguments": wanted})
-    code, printed = _run([sys.executable, "-m", f"benchmarks.{name}", *wanted], part.minutes * 60)
+    code, printed = _run(command, part.minutes * 60)
     say(f"== {name} ended with {code} after {time.monotonic() - started:.0f} s")
     if not part.takes_folder and code == 0:
         save(name, folder, told | _figures(printed))
