@@ -68,17 +68,6 @@ where a.organization_id = %(organization_id)s::uuid
 -- Fills the buckets of one width that new or late samples have touched; gives back how many were written.
 select public.aggregate_metrics(%(bucket)s::interval) as written
 
--- measure_usage --
--- What an organization keeps and what came in during a period.
-select
-    (select count(*) from public.apm_series as s where s.organization_id = %(organization_id)s::uuid) as series,
-    coalesce(sum(coalesce(cardinality(m.metric_values), cardinality(m.scaled_values))), 0)::bigint as samples,
-    coalesce(sum(pg_column_size(m.*)), 0)::bigint as bytes
-from public.apm_metrics as m
-where m.organization_id = %(organization_id)s::uuid
-    and m."timestamp" >= %(from)s::timestamptz
-    and m."timestamp" < %(to)s::timestamptz
-
 -- list_refusals --
 -- What was not taken, by day, source and reason, the newest first.
 select r.day, r.source, r.reason, r.refused_count, r.example, r.last_at

@@ -86,15 +86,6 @@ class LatestSample:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
-    """`series` as of now; samples and bytes of the period."""
-
-    series: int
-    samples: int
-    bytes: int
-
-
-@dataclass(frozen=True, slots=True)
 class RefusedSamples:
     """Samples of one day that were not taken for one reason, with an example."""
 
@@ -350,19 +341,6 @@ async def aggregate_metrics(cx: Connection, bucket: timedelta) -> int:
     """Fills the rollups of one width; gives back how many buckets were written."""
     row = await (await cx.execute(Q.fill_rollups, {"bucket": bucket})).fetchone()
     return int(row["written"]) if row else 0
-
-
-async def measure_usage(
-    cx: Connection, organization_id: UUID, start: datetime, end: datetime
-) -> Usage:
-    """What an organization keeps now, and what its samples of [start, end) take."""
-    row = await (
-        await cx.execute(
-            Q.measure_usage, {"organization_id": organization_id, "from": start, "to": end}
-        )
-    ).fetchone()
-    assert row is not None  # noqa: S101 - an aggregate without GROUP BY always gives one
-    return Usage(**row)
 
 
 async def list_refusals(
