@@ -50,8 +50,8 @@ _BLOCK_OF_ALL: Final = """
             array_agg(i * %(step)s order by n, i) as offsets_ms,
             array_agg(
                 case
-                    when n % 8 = 0 then extract(epoch from %(at)s::timestamptz)::bigint % 1000000 + 40 * i
-                    when n % 2 = 0 then floor(v.noise)
+                    when mod(n, 8) = 0 then mod(extract(epoch from %(at)s::timestamptz), 1000000) + 40 * i
+                    when mod(n, 2) = 0 then floor(v.noise)
                     else round(v.noise::numeric, 4)
                 end::float8 order by n, i
             ) as metric_values
