@@ -105,6 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         continue
                     with kind(folder, options.vendors) as server:
                         runs.append(measure(server, shape, number, passes, options.connections))
+                        if isinstance(server, Ours):
+                            told["postgresql"] = server.database_settings()
                     say(line(runs[-1]))
                     save("ingest", options.out, told | {"runs": [asdict(run) for run in runs]})
     return report_losses(runs)

@@ -22,6 +22,15 @@ _SIZES: LiteralString = """
 """
 
 
+_SETTINGS: LiteralString = """
+    select name, current_setting(name) from pg_settings
+    where name in (
+        'server_version', 'fsync', 'full_page_writes', 'synchronous_commit', 'shared_buffers',
+        'max_wal_size', 'wal_compression'
+    )
+"""
+
+
 class Ours(Server):
     """Supervisor, PostgreSQL with its own settings, API, engine and the watch over itself."""
 
@@ -91,6 +100,11 @@ class Ours(Server):
                 " where apm_source = 'prometheus'"
             ).fetchone()
         return int(row[0]) if row else 0
+
+    def database_settings(self) -> dict[str, str]:
+        """What PostgreSQL ran with."""
+        with psycopg.connect(self.database) as cx:
+            return dict(cx.execute(_SETTINGS).fetchall())
 
     def bytes_written(self) -> dict[str, int]:
         """What the samples take with all indexes and TOAST, and the series apart."""

@@ -12,6 +12,8 @@ PARTS: Final = (
     *("ingest", "durability", "organizations", "storage"),
     *("rollups", "queries", "statements"),
 )
+CALM_CORES: Final = 0.2
+"""What others may use before the figures are called disturbed."""
 _HEAD: Final = """\
 # Benchmarks
 
@@ -99,6 +101,11 @@ def _ingest(told: Mapping[str, Any]) -> str:
         lines += [f"### {shape}\n", table(_INGEST_HEAD, rows)]
         if own := [run for run in of_shape if run["server"] == OURS]:
             lines.append(f"Ours by part, us a sample: {_by_part(own)}.\n")
+    if any(run["others_cores"] > CALM_CORES for run in runs):
+        lines.append(
+            "**The machine was not quiet** (others' cores): compare what is in one round, and do "
+            "not quote rates or latencies.\n"
+        )
     if shuffled := _shuffled(runs):
         lines.append(
             "With series in another order in each body, where our decoder's guess of the next "
@@ -246,6 +253,12 @@ def _conditions(results: Results) -> str:
             f"{machine['system']}, Python {machine['python']}, "
             f"load before {machine.get('load_before', 'unknown')}."
         )
+        if product := told.get("product"):
+            lines.append(f"  - wedsync-apm {product['version']}, commit {product['commit']}")
+        if settings := told.get("postgresql"):
+            shown = ", ".join(f"{name} {value}" for name, value in settings.items())
+            lines.append(f"  - PostgreSQL: {shown}")
+        lines += [f"  - {setting}" for setting in told["options"].get("setting", ())]
         for name, version in told.get("versions", {}).items():
             lines.append(f"  - {name} {version}: {told['what'][name]}")
         for name, why in told.get("not_measured", {}).items():

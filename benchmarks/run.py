@@ -4,6 +4,8 @@ import argparse
 import json
 import os
 import platform
+import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +17,7 @@ from typing import Any, Final
 import psutil
 
 from benchmarks.ours import Ours
+from wedsync_apm import __version__
 
 RESULTS: Final = Path(__file__).parent / "results"
 QUICK_RESULTS: Final = Path(__file__).parent.parent / ".data" / "bench-quick"
@@ -67,6 +70,7 @@ def facts(options: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": " ".join(["python", "-m", *_module(), *sys.argv[1:]]),
+        "product": {"version": __version__, "commit": _commit()},
         "machine": {
             "cpus": os.cpu_count(),
             "processor": _processor(),
@@ -95,6 +99,18 @@ def say(text: str) -> None:
 def _module() -> list[str]:
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     return [spec.name.removesuffix(".__main__")] if spec is not None else []
+
+
+def _commit() -> str:
+    """What is measured; with a plus where files differ from it."""
+    git = shutil.which("git")
+    if git is None:
+        return "unknown"
+    asked = [git, "describe", "--always", "--dirty=+", "--exclude=*"]
+    got = subprocess.run(  # noqa: S603 - a fixed program and arguments
+        asked, cwd=Path(__file__).parent, check=False, capture_output=True, text=True
+    )
+    return got.stdout.strip() or "unknown"
 
 
 def _processor() -> str:

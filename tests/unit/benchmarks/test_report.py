@@ -113,6 +113,12 @@ def test_the_figures_of_a_run_are_judged_and_shown() -> None:
     assert "`python -m benchmarks ingest`, 2 CPUs" in page
 
 
+def test_a_disturbed_machine_is_said() -> None:
+    whole = run("wedsync-apm", 0, 90)
+    assert "not quiet" not in report({"ingest": ingest(whole)})
+    assert "not quiet" in report({"ingest": ingest(whole, whole | {"others_cores": 0.9})})
+
+
 @pytest.mark.parametrize("name", ["stored", "stored_by_sql"])
 def test_a_lost_sample_is_shown(name: str) -> None:
     whole = run("wedsync-apm", 0, 90)
