@@ -23,6 +23,9 @@ LARGEST: Final = 1e290
 """One tenant's absurd values must not overflow a sum and stop everybody's rollups."""
 
 
+_MOST_NUMBERS: Final = 1 << 24
+
+
 class Samples(NamedTuple):
     """Samples as equally long columns, in any order; of one organization, series and time the
     one with the highest `order` counts."""
@@ -133,7 +136,7 @@ def summarize(samples: Samples) -> tuple[Entries, Counted]:
 def _sorted_once(samples: Samples) -> Samples:
     """By organization, series and time; of each only the last that was written."""
     key = combine(samples.organization, samples.series, samples.at_ms)
-    place = np.argsort(key)
+    place = _order(samples, key)
     key = key[place]
     is_repeated = key[1:] == key[:-1]
     if is_repeated.any():
@@ -142,6 +145,22 @@ def _sorted_once(samples: Samples) -> Samples:
         )
         place = place[np.append(~is_repeated, True)]
     return samples.take(place)
+
+
+def _order(samples: Samples, key: Ints) -> Ints:
+    """Write batches come in the order of their times, more or less, so that to sort them by series
+    alone often does; of small numbers that takes numpy a fraction of the time."""
+    series = combine(samples.organization, samples.series)
+    if len(series) and series.max() < _MOST_NUMBERS:
+        is_there = np.zeros(series.max() + 1, np.bool_)
+        is_there[series] = True
+        rank = np.cumsum(is_there)[series] - 1
+        if rank.max() <= np.iinfo(np.uint16).max:
+            place = np.argsort(rank.astype(np.uint16), kind="stable")
+            ordered = key[place]
+            if (ordered[1:] >= ordered[:-1]).all():
+                return place
+    return np.argsort(key)
 
 
 def _minute_starts(samples: Samples) -> Ints:
