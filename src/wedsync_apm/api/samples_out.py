@@ -21,12 +21,11 @@ from wedsync_apm.api.requests import (
     Page,
     one_organization,
 )
-from wedsync_apm.api.together import Memo, Together
+from wedsync_apm.api.together import Together
 from wedsync_apm.clock import utcnow
-from wedsync_apm.db.pool import Connection
 from wedsync_apm.errors import FieldError, Forbidden, NotValid
 from wedsync_apm.metrics import store
-from wedsync_apm.metrics.ranges import Aggregation, RangeAnswer
+from wedsync_apm.metrics.ranges import Aggregation, plan_range
 from wedsync_apm.metrics.usage.store import measure_usage
 from wedsync_apm.organizations.identity import actor_of
 
@@ -193,26 +192,12 @@ async def query_range(
     names = None
     if group_by is not None:
         names = [name.strip() for name in group_by.split(",") if name.strip()]
-    tags = tags_in(request)
-
-    async def read(cx: Connection, owner: UUID, memo: Memo) -> RangeAnswer:
-        return await store.query_range(
-            cx,
-            owner,
-            metric,
-            since,
-            until,
-            step=wide,
-            aggregation=agg,
-            tags=tags,
-            group_by=names,
-            memo=memo,
-        )
-
-    together: Together = request.app.state.together
     if request.identity.only_sends_samples:
         raise Forbidden("This key may only send samples.")
-    answer = await together.run(actor_of(request.identity), organization_id, read)
+    plan = plan_range(since, until, wide, utcnow())
+    asked = store.RangeQuestion(metric, plan, agg, tags_in(request), names)
+    together: Together = request.app.state.together
+    answer = await together.read_range(actor_of(request.identity), organization_id, asked)
     series = [
         Series(one.metric, dict(one.tags), one.unit, list(one.points)) for one in answer.series
     ]

@@ -7,33 +7,30 @@ two callers: each transaction is entered as the caller, after the question came.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 from wedsync_apm.api.requests import choose
-from wedsync_apm.db.pool import Connection, Pool
+from wedsync_apm.db.pool import Pool
 from wedsync_apm.db.tenant import Actor, tenant_tx
 from wedsync_apm.metrics.expression.read import Need, Selected, read_leaves
 from wedsync_apm.metrics.expression.syntax import BadExpression, Leaf
+from wedsync_apm.metrics.ranges import RangeAnswer
+from wedsync_apm.metrics.store import RangeMemo, RangeQuestion
 from wedsync_apm.organizations.store import find_standing
 
-T = TypeVar("T")
-Memo = dict[Any, Any]
-"""What one transaction has read, for whoever asks for the same in it."""
-Job = Callable[[Connection, UUID, Memo], Awaitable[T]]
-"""Reads with the connection, for the organization."""
 _Key = tuple[Actor, UUID | None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Question:
-    """Either needs or a job."""
+    """Either the needs of an expression or a range query."""
 
     answer: "asyncio.Future[Any]"
     needs: Sequence[Need] = ()
-    job: Job[Any] | None = None
+    asked: RangeQuestion | None = None
 
 
 class Together:
@@ -56,10 +53,15 @@ class Together:
         self._ask((actor, organization_id), _Question(answer, needs=needs))
         return await answer
 
-    async def run(self, actor: Actor, organization_id: UUID | None, job: Job[T]) -> T:
-        """What the job gives back. Raises as `read`, and whatever the job raises."""
-        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._ask((actor, organization_id), _Question(answer, job=job))
+    async def read_range(
+        self, actor: Actor, organization_id: UUID | None, asked: RangeQuestion
+    ) -> RangeAnswer:
+        """The answer to a range query.
+
+        Raises NotFound for the organization, and NotValid for that, for a name and for too much.
+        """
+        answer: asyncio.Future[RangeAnswer] = asyncio.get_running_loop().create_future()
+        self._ask((actor, organization_id), _Question(answer, asked=asked))
         return await answer
 
     def _ask(self, key: _Key, question: _Question) -> None:
@@ -100,15 +102,18 @@ class Together:
     async def _answer(self, key: _Key, questions: Sequence[_Question]) -> None:
         actor, organization_id = key
         needs = list(dict.fromkeys(need for question in questions for need in question.needs))
-        memo: Memo = {}
+        ranges = [question.asked for question in questions if question.asked is not None]
+        memo = RangeMemo()
         async with tenant_tx(self._pool, actor) as cx:
             owner = choose(await find_standing(cx), organization_id)
             read = await read_leaves(cx, owner, needs) if needs else []
             selected = dict(zip(needs, read, strict=True))
+            for asked in ranges:
+                await asked.prepare(cx, owner, memo)
             found = [
                 _selected(question, selected)
-                if question.job is None
-                else await question.job(cx, owner, memo)
+                if question.asked is None
+                else await question.asked.answer(cx, owner, memo)
                 for question in questions
             ]
         for question, answer in zip(questions, found, strict=True):

@@ -175,45 +175,77 @@ async def query_range(
     tags: Mapping[str, str] | None = None,
     group_by: Sequence[str] | None = None,
     at: datetime | None = None,
-    memo: dict[Any, Any] | None = None,
 ) -> RangeAnswer:
     """The samples of [start, end) in steps, one line per series, or per group where `group_by`
     names tags (an empty one: a single line). `at` is the present, by which the age is judged.
-    `memo` keeps what other questions in the same transaction may read too.
 
     `plan_range` says whether rollups are read. If so, a step of which the rollups do not know
     everything yet is read from the samples, whole. Raises NotValid for a range, step or name that
     cannot be used.
     """
     plan = plan_range(start, end, step, at or utcnow())
-    series = await find_series(cx, organization_id, metric, tags)
-    grouping = group_series([one.tags for one in series], group_by)
-    reader = _RangeReader(
-        cx,
-        organization_id,
-        plan,
-        aggregation=aggregation,
-        groups=Groups.of([one.id for one in series], grouping.numbers),
-        memo={} if memo is None else memo,
-    )
-    points = await reader.read() if series else merge_points([])
-    seconds = plan.step.total_seconds()
-    bounds = np.searchsorted(points.group, np.arange(len(grouping.tags) + 1))
-    times, values = (points.slot * seconds).tolist(), points.value.tolist()
-    units = {number: one.unit for number, one in zip(grouping.numbers, series, strict=True)}
-    return RangeAnswer(
-        [
+    question = RangeQuestion(metric, plan, aggregation, tags, group_by)
+    memo = RangeMemo()
+    await question.prepare(cx, organization_id, memo)
+    return await question.answer(cx, organization_id, memo)
+
+
+class RangeMemo:
+    """What range questions that share a transaction read: each part of it once, for all of them."""
+
+    def __init__(self) -> None:
+        self.series_ids: set[int] = set()
+        """Those that any of the questions means."""
+        self.found: dict[Any, Any] = {}
+
+
+class RangeQuestion:
+    """A range query in two steps, so that several can read together: all are prepared, and then
+    each is answered."""
+
+    def __init__(
+        self,
+        metric: str,
+        plan: RangePlan,
+        aggregation: Aggregation,
+        tags: Mapping[str, str] | None = None,
+        group_by: Sequence[str] | None = None,
+    ) -> None:
+        self._metric, self._plan, self._aggregation = metric, plan, aggregation
+        self._tags, self._group_by = tags, group_by
+        self._series: list[Series] = []
+
+    async def prepare(self, cx: Connection, organization_id: UUID, memo: RangeMemo) -> None:
+        """Finds the series. Raises NotValid for a name that cannot be one."""
+        self._series = await find_series(cx, organization_id, self._metric, self._tags)
+        memo.series_ids.update(one.id for one in self._series)
+
+    async def answer(self, cx: Connection, organization_id: UUID, memo: RangeMemo) -> RangeAnswer:
+        """Reads them. Raises NotValid for too much."""
+        series, seconds = self._series, self._plan.step.total_seconds()
+        grouping = group_series([one.tags for one in series], self._group_by)
+        reader = _RangeReader(
+            cx,
+            organization_id,
+            self._plan,
+            aggregation=self._aggregation,
+            groups=Groups.of([one.id for one in series], grouping.numbers),
+            memo=memo,
+        )
+        points = await reader.read() if series else merge_points([])
+        bounds = np.searchsorted(points.group, np.arange(len(grouping.tags) + 1)).tolist()
+        times, values = (points.slot * seconds).tolist(), points.value.tolist()
+        units = {number: one.unit for number, one in zip(grouping.numbers, series, strict=True)}
+        lines = [
             RangeSeries(
-                metric, labels, units[group], list(zip(times[a:b], values[a:b], strict=True))
+                self._metric, labels, units[group], list(zip(times[a:b], values[a:b], strict=True))
             )
             for group, (labels, a, b) in enumerate(
-                zip(grouping.tags, bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
+                zip(grouping.tags, bounds[:-1], bounds[1:], strict=True)
             )
             if a < b
-        ],
-        plan.resolution,
-        seconds,
-    )
+        ]
+        return RangeAnswer(lines, self._plan.resolution, seconds)
 
 
 class _RangeReader:
@@ -227,9 +259,9 @@ class _RangeReader:
         *,
         aggregation: Aggregation,
         groups: Groups,
-        memo: dict[Any, Any],
+        memo: RangeMemo,
     ) -> None:
-        self._memo = memo
+        self._memo, self._series_ids = memo.found, sorted(memo.series_ids)
         self._cx, self._organization_id, self._plan = cx, organization_id, plan
         self._aggregation, self._groups = aggregation, groups
         self._step_ms = round(plan.step.total_seconds() * 1000)
@@ -288,13 +320,14 @@ class _RangeReader:
         return stretches
 
     async def _samples(self, first: int, behind: int) -> Line:
-        return await read_samples(
-            self._cx,
-            self._organization_id,
-            first * self._step_ms,
-            behind * self._step_ms,
-            self._groups.series_ids.tolist(),
-        )
+        span = first * self._step_ms, behind * self._step_ms
+        key = self._organization_id, span
+        if key not in self._memo:
+            self._memo[key] = await read_samples(
+                self._cx, self._organization_id, *span, self._series_ids
+            )
+        line: Line = self._memo[key]
+        return line.of(self._groups.series_ids)
 
     async def _rollups(self, first: int, behind: int) -> Rollups:
         figures = figures_of(self._aggregation)

@@ -43,6 +43,13 @@ class Line:
     def __len__(self) -> int:
         return len(self.series)
 
+    def of(self, wanted: SeriesIds) -> "Line":
+        """The samples of some series, given in ascending order."""
+        chosen = is_among(self.series, wanted)
+        if chosen.all():
+            return self
+        return Line(self.series[chosen], self.at_ms[chosen], self.values[chosen])
+
 
 def decode(rows: Sequence[tuple[Any, ...]], wanted: SeriesIds) -> list[Part]:
     """The samples of some series in rows whose arrays are as they came."""
