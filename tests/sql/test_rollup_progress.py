@@ -236,7 +236,7 @@ def test_what_is_too_much_at_once_is_divided(
     monkeypatch.setattr(store, "SAMPLES", 7)
     monkeypatch.setattr(store, "ENTRIES", 2)
     monkeypatch.setattr(store, "SKETCH_ENTRIES", 3)
-    monkeypatch.setattr(store, "_ROWS_FETCHED", 1)
+    monkeypatch.setattr(store, "PAGE_BYTES", 1)
     for organization in (ORGANIZATION_A, ORGANIZATION_B):
         write(engine, range(120), step=29, organization=organization)
         write(engine, range(120), step=29, organization=organization, series=SERIES + 1)

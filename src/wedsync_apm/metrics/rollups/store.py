@@ -54,9 +54,11 @@ ORGANIZATIONS: Final = 256
 SAMPLES: Final = 400_000
 ENTRIES: Final = 20_000
 SKETCH_ENTRIES: Final = 400_000
+PAGE_BYTES: Final = 8_000_000
 """What is worked on at a time, at most; a minute of one organization is never divided."""
 
-_ROWS_FETCHED: Final = 200
+_ROWS_FIRST: Final = 20
+_ROWS_MOST: Final = 4_000
 _MINUTE: Final = timedelta(minutes=1)
 _LADDER: Final = tuple(WIDTHS.values())
 NARROWER: Final = dict(zip(_LADDER[1:], _LADDER, strict=False))
@@ -334,5 +336,9 @@ async def _stream(
 
 
 async def _pages(cursor: AsyncServerCursor[Any]) -> AsyncIterator[list[tuple[Any, ...]]]:
-    while rows := await cursor.fetchmany(_ROWS_FETCHED):
+    """A few rows first, then about `PAGE_BYTES` at a time: a row may have one series or 20,000."""
+    number = _ROWS_FIRST
+    while rows := await cursor.fetchmany(number):
+        size = sum(len(value) for row in rows for value in row if isinstance(value, bytes))
+        number = min(max(len(rows) * PAGE_BYTES // max(size, 1), 1), _ROWS_MOST)
         yield rows
