@@ -12,6 +12,7 @@ from tests.support.people import MEMBER_A, MEMBER_B, ORGANIZATION_A, Connection,
 from tests.support.postgres import Database
 from wedsync_apm.db.pool import Pool, open_pool
 from wedsync_apm.db.tenant import Actor, tenant_tx
+from wedsync_apm.engine import compact
 from wedsync_apm.errors import NotValid
 from wedsync_apm.metrics import store
 from wedsync_apm.metrics.ranges import Aggregation, plan_range
@@ -183,6 +184,26 @@ async def test_every_level_says_what_sql_says(pool: Pool, engine: Connection, se
     engine.execute("select aggregate_metrics('1 hour')")
     await compare(pool, engine, **long)
     await compare(pool, engine, **{**long, "step": HOUR, "level": "1h"})
+
+
+async def test_compacted_rows_say_what_sql_says(
+    pool: Pool, engine: Connection, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = random.Random(11)  # noqa: S311 - no secret
+    for quarter in range(8):
+        flush(engine, rng, NOON - 2 * HOUR + quarter * HOUR / 4, 900, 60)
+    monkeypatch.setattr(compact, "SETTLED_AFTER", timedelta(0))
+    monkeypatch.setattr(compact, "WAITS_AT_MOST", timedelta(0))
+    async with await open_pool(database.engine, name="engine") as engines:
+        for _ in range(3):
+            async with engines.connection() as cx:
+                await cx.set_autocommit(True)
+                await compact.run_once(cx, datetime.now(UTC) + timedelta(seconds=1))
+    levels = engine.execute("select level, count(*) from apm_metrics group by level").fetchall()
+    assert [row["level"] for row in levels] == [1]
+    flush(engine, rng, NOON - HOUR, 900, 60)
+    step = timedelta(minutes=5)
+    await compare(pool, engine, start=NOON - 2 * HOUR, end=NOON, step=step, level="raw")
 
 
 async def test_only_the_unrolled_stretch_is_read_from_samples(

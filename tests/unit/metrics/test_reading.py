@@ -1,0 +1,139 @@
+"""The arrays of many rows decoded at once, samples lined up, and what no expression may do."""
+
+import struct
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wedsync_apm.metrics.expression.evaluate import NAME
+from wedsync_apm.metrics.expression.selection import read_labels
+from wedsync_apm.metrics.expression.syntax import BadExpression, NotAnswered, leaves, parse
+from wedsync_apm.metrics.reading.model import Part, line_up
+from wedsync_apm.metrics.reading.wire import PackedArrays
+
+OIDS = {">i4": 23, ">i8": 20, ">f8": 701}
+INTS = st.integers(-(2**31), 2**31 - 1)
+ARRAYS = st.lists(st.lists(INTS, min_size=1, max_size=5), max_size=6)
+
+
+def packed(values: Sequence[float], kind: str, *, nulls: int = 0) -> bytes:
+    """As PostgreSQL sends an array."""
+    size = int(kind[2])
+    element = {">i4": ">ii", ">i8": ">iq", ">f8": ">id"}[kind]
+    head = struct.pack(">iiiii", 1, nulls, OIDS[kind], len(values), 1)
+    return head + b"".join(struct.pack(element, size, value) for value in values)
+
+
+@given(ARRAYS, st.sampled_from(sorted(OIDS)), st.randoms())
+def test_arrays_are_what_was_sent(rows: list[list[int]], kind: str, chance: object) -> None:
+    arrays = PackedArrays.of([packed(row, kind) for row in rows], kind)
+    flat = [value for row in rows for value in row]
+    assert arrays.values().tolist() == flat
+    assert arrays.counts.tolist() == [len(row) for row in rows]
+    some = np.arange(0, len(flat), 2)
+    assert arrays.values(some).tolist() == flat[::2]
+
+
+def test_arrays_with_nulls_are_refused() -> None:
+    with pytest.raises(ValueError, match="no nulls"):
+        PackedArrays.of([packed([1], ">i4", nulls=1)], ">i4")
+
+
+@given(
+    st.lists(
+        st.lists(st.tuples(st.integers(1, 4), st.integers(-20, 2**34), INTS), max_size=12),
+        max_size=4,
+    )
+)
+def test_samples_stand_in_order_and_the_last_write_counts(
+    blocks: list[list[tuple[int, int, int]]],
+) -> None:
+    parts = [
+        Part(
+            np.array([one[0] for one in block], np.int32),
+            np.array([one[1] for one in block], np.int64),
+            np.array([one[2] for one in block], np.float64),
+            np.full(len(block), number, np.int64),
+        )
+        for number, block in enumerate(blocks)
+    ]
+    if not parts:
+        return
+    for behind in (15, 2**35):
+        expected = {
+            (series, at): float(value)
+            for block in blocks
+            for series, at, value in block
+            if 0 <= at < behind
+        }
+        line = line_up(parts[::-1], 0, behind)
+        found = list(zip(line.series.tolist(), line.at_ms.tolist(), strict=True))
+        assert found == sorted(expected)
+        # Within one block nothing says which of two came last.
+        told = {key for key, count in _counted(blocks).items() if count == 1}
+        for key, value in zip(found, line.values.tolist(), strict=True):
+            assert key not in told or value == expected[key]
+
+
+def _counted(blocks: list[list[tuple[int, int, int]]]) -> dict[tuple[int, int], int]:
+    """How often each series and time is in the last block that has it."""
+    found: dict[tuple[int, int], int] = {}
+    for block in blocks:
+        keys = [one[:2] for one in block]
+        found |= {key: keys.count(key) for key in keys}
+    return found
+
+
+VOCABULARY = (
+    'rate sum by without ( ) { } [5m] m a="b" =~ "(" , + - == 1 NaN offset 1m @ or topk :'
+    " count_over_time"
+).split()
+WORDS = st.lists(st.sampled_from(VOCABULARY), max_size=25).map(" ".join)
+
+
+def refusal(text: str) -> str | None:
+    """Why an expression is not answered; None if it is."""
+    try:
+        assert all(leaf.range_ms > 0 for leaf in leaves(parse(text)))
+    except (BadExpression, NotAnswered) as refused:
+        return str(refused)
+    return None
+
+
+@given(st.one_of(st.text(max_size=60), WORDS))
+def test_a_text_is_an_expression_or_is_refused_in_words(text: str) -> None:
+    assert refusal(text) != ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(" * 100_000,
+        "-" * 7_000 + "m",
+        "1" + "+1" * 3_900,
+        "sum(" * 1_900 + "m" + ")" * 1_900,
+        "m" + " unless m" * 800,
+        "m" + " == 1" * 1_500,
+        "m" + "[1m:1m]" * 400,
+    ],
+)
+def test_nesting_cannot_end_the_process(text: str) -> None:
+    with pytest.raises(BadExpression):
+        parse(text)
+
+
+@pytest.mark.parametrize(
+    ("service", "tags", "expected"),
+    [
+        ("shop", '{"job": "shop"}', {"job": "shop"}),
+        ("shop", '{"service": "shop", "job": "x"}', {"service": "shop", "job": "x"}),
+        ("shop", '{"job": "x"}', {"job": "x", "service_name": "shop"}),
+        ("default", "{}", {}),
+        ("shop", '{"n": 3}', {"n": "3", "service_name": "shop"}),
+    ],
+)
+def test_labels_are_those_that_were_sent(service: str, tags: str, expected: dict[str, str]) -> None:
+    assert read_labels(service, "m", tags) == {**expected, NAME: "m"}
