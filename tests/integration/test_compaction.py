@@ -286,6 +286,31 @@ async def test_killed_before_any_of_its_statements_nothing_is_lost(
     assert levels(cx) == [(1, 250)]
 
 
+async def test_a_day_that_is_one_table_is_packed_too(
+    database: Database, cx: Connection, pool: Pool
+) -> None:
+    """As on Citus, and in days that were made before they were split."""
+    day = datetime(2020, 2, 3, tzinfo=UTC)
+    with connect(database.owner, autocommit=True) as owner:
+        owner.execute("set citus.shard_count = 32")
+        owner.execute(
+            "select apm_private.make_partition('apm_metrics', 'apm_metrics_20200203', %s, %s)",
+            (day, day + DAY),
+        )
+        kind = owner.execute(
+            "select relkind::text from pg_class where relname = 'apm_metrics_20200203'"
+        ).fetchone()
+    assert kind == {"relkind": "r"}
+    first = int(day.timestamp() * 1000)
+    for turn in range(20):
+        batch = Batch([(s, first + turn // 2 * 1_000, turn + s / 10) for s in range(1, 4)])
+        write(cx, ORGANIZATION_A, batch)
+    before = shown_by_sql(cx, ORGANIZATION_A, day, day + DAY)
+    await compact_all(pool, await settle(pool), most_samples=60)
+    assert shown_by_sql(cx, ORGANIZATION_A, day, day + DAY) == before
+    assert levels(cx) == [(1, 30)]
+
+
 async def test_two_engines_share_the_work(cx: Connection, pool: Pool) -> None:
     for batch in rounds(20):
         write(cx, ORGANIZATION_A, batch)
