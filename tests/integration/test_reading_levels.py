@@ -16,7 +16,7 @@ from wedsync_apm.engine import compact
 from wedsync_apm.errors import NotValid
 from wedsync_apm.metrics import store
 from wedsync_apm.metrics.ranges import Aggregation, plan_range
-from wedsync_apm.metrics.reading.model import unite_stretches
+from wedsync_apm.metrics.reading.lines import unite_stretches
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)

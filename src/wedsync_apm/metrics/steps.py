@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from wedsync_apm.metrics.model import Floats, Ints
 from wedsync_apm.metrics.ranges import Aggregation
-from wedsync_apm.metrics.reading.model import Line
+from wedsync_apm.metrics.reading.lines import Line
 from wedsync_apm.metrics.sketch import ENTRY, Sketches
 
 

@@ -24,7 +24,7 @@ from wedsync_apm.metrics.ranges import (
     name_splits,
     plan_range,
 )
-from wedsync_apm.metrics.reading.model import Line, unite_stretches
+from wedsync_apm.metrics.reading.lines import Line, unite_stretches
 from wedsync_apm.metrics.reading.store import read_samples
 from wedsync_apm.metrics.reading.wire import PackedArrays, keep_arrays_packed
 from wedsync_apm.metrics.steps import (

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from wedsync_apm.metrics.expression.evaluate import NAME
 from wedsync_apm.metrics.expression.selection import read_labels
 from wedsync_apm.metrics.expression.syntax import BadExpression, NotAnswered, leaves, parse
-from wedsync_apm.metrics.reading.model import Part, line_up
+from wedsync_apm.metrics.reading.lines import Part, line_up
 from wedsync_apm.metrics.reading.wire import PackedArrays
 
 OIDS = {">i4": 23, ">i8": 20, ">f8": 701}
@@ -87,10 +87,34 @@ def _counted(blocks: list[list[tuple[int, int, int]]]) -> dict[tuple[int, int], 
     return found
 
 
-VOCABULARY = (
-    'rate sum by without ( ) { } [5m] m a="b" =~ "(" , + - == 1 NaN offset 1m @ or topk :'
-    " count_over_time"
-).split()
+VOCABULARY = [
+    "rate",
+    "sum",
+    "by",
+    "without",
+    "(",
+    ")",
+    "{",
+    "}",
+    "[5m]",
+    "m",
+    'a="b"',
+    "=~",
+    '"("',
+    ",",
+    "+",
+    "-",
+    "==",
+    "1",
+    "NaN",
+    "offset",
+    "1m",
+    "@",
+    "or",
+    "topk",
+    ":",
+    "count_over_time",
+]
 WORDS = st.lists(st.sampled_from(VOCABULARY), max_size=25).map(" ".join)
 
 

@@ -36,7 +36,7 @@ from wedsync_apm.metrics.expression.syntax import (
 )
 from wedsync_apm.metrics.expression.windows import NEVER_ENDED, Matrix, Samples, apply
 from wedsync_apm.metrics.model import Floats, Ints
-from wedsync_apm.metrics.reading.model import NOTHING, Line, line_up, unite_stretches
+from wedsync_apm.metrics.reading.lines import NOTHING, Line, line_up, unite_stretches
 from wedsync_apm.metrics.reading.store import read_samples
 
 MOST_VALUES: Final = 5_000_000

@@ -16,7 +16,7 @@ from wedsync_apm.metrics.expression.selection import (
     sure_tags,
 )
 from wedsync_apm.metrics.expression.syntax import Matcher
-from wedsync_apm.metrics.reading.model import Line
+from wedsync_apm.metrics.reading.lines import Line
 from wedsync_apm.metrics.reading.store import fetch_line, time_at
 
 Q = load_queries(__package__)

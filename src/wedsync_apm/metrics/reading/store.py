@@ -11,7 +11,7 @@ from psycopg.rows import tuple_row
 
 from wedsync_apm.db.pool import Connection
 from wedsync_apm.db.queries import load_queries
-from wedsync_apm.metrics.reading.model import Line, SeriesIds, decode, line_up
+from wedsync_apm.metrics.reading.lines import Line, SeriesIds, decode, line_up
 from wedsync_apm.metrics.reading.wire import keep_arrays_packed
 
 Q = load_queries(__package__)
