@@ -21,19 +21,20 @@ values (%(name)s::text, %(snapshot)s::pg_snapshot, now())
 on conflict (name) do update set snapshot = excluded.snapshot, updated_at = excluded.updated_at
 
 -- list_write_batches [apm_engine] --
--- The write batches that can hold samples of [from, to): they begin up to an hour before.
+-- The write batches that can hold samples of [from, to): they begin up to an hour before, which is `since`.
 select b.organization_id::text as organization_id, b.block_id, (extract(epoch from b."timestamp") * 1000)::int8 as first_ms,
     b.series_ids, b.offsets_ms, b.metric_values,
     coalesce((b.wedding_context ->> 'is_wedding_day')::boolean, false) as is_wedding_day
 from public.apm_metrics as b
 where b.level = 0
     and b.organization_id = any (%(organization_ids)s::uuid[])
-    and b."timestamp" >= %(from)s::timestamptz - interval '1 hour'
+    and b."timestamp" >= %(since)s::timestamptz
     and b."timestamp" < %(to)s::timestamptz
     and b.ends_at >= %(from)s::timestamptz
 
 -- list_compacted_blocks [apm_engine] --
--- The compacted rows that can hold samples of [from, to): they begin up to a day before. The organization stands where the source does.
+-- The compacted rows that can hold samples of [from, to): they begin up to a day before, which is `since`. The
+-- organization stands where the source does.
 select b.block_id, b.level, (extract(epoch from b."timestamp") * 1000)::bigint as first_ms, b.series_ids, b.offsets_ms,
     b.metric_values, b.step_ms, b.scaled_values, b.value_base, b.value_scale, b.series_clocks, b.series_digits,
     b.clock_counts, b.packed_bases, b.packed_rises, b.packed_units, b.packed_widths, b.packed_starts, b.packed_bits,
@@ -42,7 +43,7 @@ select b.block_id, b.level, (extract(epoch from b."timestamp") * 1000)::bigint a
 from public.apm_metrics as b
 where b.level = 1
     and b.organization_id = any (%(organization_ids)s::uuid[])
-    and b."timestamp" >= %(from)s::timestamptz - interval '1 day'
+    and b."timestamp" >= %(since)s::timestamptz
     and b."timestamp" < %(to)s::timestamptz
     and b.ends_at >= %(from)s::timestamptz
 

@@ -229,12 +229,17 @@ async def _read_samples(cx: Connection, batch: Batch, *, is_divisible: bool) -> 
 
     # First the write batches: what compaction takes from them meanwhile is then seen twice, which
     # does no harm, and not missed.
-    async with _stream(cx, Q.list_write_batches, batch.values()) as pages:
+    # `since` comes reckoned, so that partitions are left out before anything is planned for them.
+    values = batch.values()
+    batches = {**values, "since": batch.start - timedelta(hours=1)}
+    async with _stream(cx, Q.list_write_batches, batches) as pages:
         async for rows in pages:
             keep(decode_write_batches(rows, places))
     async with cx.cursor("blocks", binary=True, row_factory=kwargs_row(Row)) as cursor:
         speak_numpy(cursor)
-        await cursor.execute(Q.list_compacted_blocks, batch.values())
+        await cursor.execute(
+            Q.list_compacted_blocks, {**values, "since": batch.start - timedelta(days=1)}
+        )
         # Each may hold a day of many series, of which a minute is wanted.
         while blocks := await cursor.fetchmany(4):
             columns = decode_rows(blocks)
