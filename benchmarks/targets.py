@@ -74,14 +74,14 @@ def _lost(mode: str) -> Callable[[Mapping[str, Any]], list[float]]:
 def _organizations(told: Mapping[str, Any]) -> list[float]:
     rates: dict[int, dict[int, float]] = {}
     for run in told["runs"]:
-        rates.setdefault(run["round"], {})[run["organizations"]] = run["steady_per_second"]
+        rates.setdefault(run["round"], {})[run["organizations"]] = run["per_second"]
     return [of[max(of)] / of[min(of)] for of in rates.values() if len(of) > 1]
 
 
 def _compacted(samples: int) -> Callable[[Mapping[str, Any]], list[float]]:
     return lambda told: [
         one["bytes_per_sample_compacted"]
-        for one in told["storage"]
+        for one in told.get("storage", ())
         if one["samples_per_series"] == samples
     ]
 

@@ -49,6 +49,20 @@ def test_what_a_part_prints_is_its_result(tmp_path: Path, monkeypatch: pytest.Mo
     assert not file.exists()  # neither half of it nor that of another day
 
 
+def test_an_interrupted_part_fails_and_the_others_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(benchmarks, "_run", lambda command, seconds: (-2, ""))
+    assert benchmarks.main(["storage", "--out", str(tmp_path)]) == 1
+    monkeypatch.setattr(
+        benchmarks, "_run", lambda command, seconds: (-2 if "storage" in command[-1] else 0, "")
+    )
+    assert benchmarks.main(["--out", str(tmp_path)]) == 1
+    assert (tmp_path / "rollups.json").exists()
+    monkeypatch.setattr(benchmarks, "_run", lambda command, seconds: (0, "{}"))
+    assert benchmarks.main(["--out", str(tmp_path)]) == 0
+
+
 def test_a_setting_of_the_product_is_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     settings: dict[str, str] = {}
     monkeypatch.setattr("benchmarks.ours.Ours.settings", settings)

@@ -133,8 +133,9 @@ def test_every_part_that_has_results_has_its_rows() -> None:
     trial |= {"ms_after_an_answer": 0.5, "ready_seconds": 2.0}
     asked = {"server": "wedsync-apm", "p50_ms": 1.0, "p95_ms": 14.0, "cpu_ms": 1.0}
     asked |= {"question": "dashboard"}
-    scale = {"series": 50, "first_per_second": 1.0, "steady_cpu_us": 1.0, "others_cores": 0.0}
-    scale |= {"round": 0, "samples": 5, "stored": 5}
+    whole = {"series": 50, "first_per_second": 1.0, "samples": 5, "stored": 5}
+    whole |= {"stored_by_sql": 5}
+    scale = {"round": 0, "cpu_us": 1.0, "others_cores": 0.0}
     statement = {"statement": "live incidents", "samples": 1, "organizations": 1, "rows": 1.0}
     statement |= {"first_ms": 1.0, "p50_ms": 1.0}
     found = verdicts(
@@ -142,9 +143,10 @@ def test_every_part_that_has_results_has_its_rows() -> None:
             "durability": {**FACTS, "trials": [trial]},
             "organizations": {
                 **FACTS,
+                "wholes": [whole | {"organizations": 100}, whole | {"organizations": 10_000}],
                 "runs": [
-                    scale | {"organizations": 100, "steady_per_second": 100.0},
-                    scale | {"organizations": 10_000, "steady_per_second": 96.0},
+                    scale | {"organizations": 100, "per_second": 100.0},
+                    scale | {"organizations": 10_000, "per_second": 96.0},
                 ],
             },
             "storage": {
