@@ -232,6 +232,25 @@ async def test_only_the_unrolled_stretch_is_read_from_samples(
         assert await hidden.fetchall() == []
 
 
+async def test_an_organizations_own_terms_count(pool: Pool, engine: Connection) -> None:
+    rng = random.Random(2)  # noqa: S311 - no secret
+    flush(engine, rng, NOON - 3 * DAY, 900, 60)
+    engine.execute("select aggregate_metrics('1 hour')")
+    start, step = NOON - 3 * DAY, timedelta(seconds=15)
+    levels = []
+    for terms in ("raw_days = 14", "raw_days = 2", "raw_days = 2, minute_days = 2"):
+        engine.execute("delete from apm_retention")
+        engine.execute("insert into apm_retention (organization_id) values (%s)", (ORGANIZATION_A,))
+        engine.execute(f"update apm_retention set {terms}")
+        async with tenant_tx(pool, Actor("authenticated", MEMBER_A.id)) as cx:
+            answer = await store.query_range(
+                cx, ORGANIZATION_A, "shop.load", start, start + HOUR, step=step, at=NOON
+            )
+        assert answer.series
+        levels.append((answer.resolution, answer.step_seconds))
+    assert levels == [("raw", 15), ("1m", 60), ("5m", 300)]
+
+
 @pytest.mark.parametrize(
     ("ago", "span", "step", "level", "seconds"),
     [

@@ -23,9 +23,10 @@ from wedsync_apm.api.requests import (
 )
 from wedsync_apm.api.together import Together
 from wedsync_apm.clock import utcnow
+from wedsync_apm.config import Settings
 from wedsync_apm.errors import FieldError, Forbidden, NotValid
 from wedsync_apm.metrics import store
-from wedsync_apm.metrics.ranges import Aggregation, plan_range
+from wedsync_apm.metrics.ranges import Aggregation
 from wedsync_apm.metrics.usage.store import measure_usage
 from wedsync_apm.organizations.identity import actor_of
 
@@ -116,6 +117,22 @@ def read_time(name: str, text: str | None) -> datetime | None:
     raise NotValid(errors=[FieldError(name, reason)])
 
 
+def range_wanted(
+    settings: Settings, start: datetime, end: datetime, step: timedelta | None
+) -> store.RangeWanted:
+    """A range, with the platform's terms of each level."""
+    days = {
+        "raw": settings.retention_raw_days,
+        "1m": settings.retention_1m_days,
+        "5m": settings.retention_5m_days,
+        "1h": settings.retention_1h_days,
+        "1d": settings.retention_1d_days,
+    }
+    terms = {level: timedelta(days=count) for level, count in days.items()}
+    most = timedelta(days=settings.retention_most_days) or timedelta.max
+    return store.RangeWanted(start, end, step, utcnow(), terms, most)
+
+
 def tags_in(request: ApiRequest) -> dict[str, str]:
     """The tags that a query asks for: `tag.region=eu`."""
     return {
@@ -194,8 +211,8 @@ async def query_range(
         names = [name.strip() for name in group_by.split(",") if name.strip()]
     if request.identity.only_sends_samples:
         raise Forbidden("This key may only send samples.")
-    plan = plan_range(since, until, wide, utcnow())
-    asked = store.RangeQuestion(metric, plan, agg, tags_in(request), names)
+    wanted = range_wanted(request.services.settings, since, until, wide)
+    asked = store.RangeQuestion(metric, wanted, agg, tags_in(request), names)
     together: Together = request.app.state.together
     answer = await together.read_range(actor_of(request.identity), organization_id, asked)
     series = [

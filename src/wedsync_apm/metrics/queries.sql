@@ -34,6 +34,12 @@ from public.apm_samples_between(%(from)s::timestamptz, %(to)s::timestamptz) as s
 where s.organization_id = %(organization_id)s::uuid and s.series_id = any (%(series_ids)s::int[])
 order by s.series_id, s."timestamp" desc
 
+-- find_terms --
+-- How many days an organization keeps each level, where it said so itself.
+select r.raw_days as "raw", r.minute_days as "1m", r.five_minutes_days as "5m", r.hour_days as "1h", r.day_days as "1d"
+from public.apm_retention as r
+where r.organization_id = %(organization_id)s::uuid
+
 -- list_unrolled_stretches --
 -- The stretches of [from, to) of which the rollups of a width do not know everything yet.
 select (extract(epoch from u.starts) * 1000)::bigint as starts_ms, (extract(epoch from u.ends) * 1000)::bigint as ends_ms

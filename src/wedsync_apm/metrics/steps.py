@@ -5,8 +5,9 @@ one point. The rise of a counter from one sample to the next belongs to the step
 where it is lower than before it began anew, and has risen from zero.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from wedsync_apm.metrics.model import Floats, Ints
 from wedsync_apm.metrics.ranges import Aggregation
 from wedsync_apm.metrics.reading.lines import Line
+from wedsync_apm.metrics.reading.wire import PackedArrays
 from wedsync_apm.metrics.sketch import ENTRY, Sketches
 
 
@@ -90,6 +92,21 @@ _FIGURES: Final = {
 def figures_of(aggregation: Aggregation) -> tuple[str, ...]:
     """Which figures of a rollup it needs; none for a percentile, which needs sketches."""
     return _FIGURES.get(aggregation, ())
+
+
+def rollups_of_rows(rows: Sequence[Mapping[str, Any]], figures: Sequence[str]) -> Rollups:
+    """Rows of rollups whose arrays are as they came; without figures they have sketches."""
+    series = PackedArrays.of([row["series_ids"] for row in rows], ">i4")
+    columns = {
+        name: PackedArrays.of([row[name] for row in rows], ">i8" if name == "counts" else ">f8")
+        for name in figures
+    }
+    return Rollups(
+        series.values(),
+        np.repeat(np.array([row["at_ms"] for row in rows], np.int64), series.counts),
+        {name: column.values().astype(np.float64) for name, column in columns.items()},
+        () if figures else list(chain.from_iterable(row["sketches"] for row in rows)),
+    )
 
 
 def rollups_of_samples(samples: Line) -> Rollups:

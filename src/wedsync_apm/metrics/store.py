@@ -3,9 +3,8 @@ that the caller entered; row-level security decides what it may see."""
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from itertools import chain
 from typing import Any, Final
 from uuid import UUID
 
@@ -16,6 +15,7 @@ from wedsync_apm.db.pool import Connection
 from wedsync_apm.db.queries import load_queries
 from wedsync_apm.metrics.ranges import (
     MOST_SERIES,
+    TERMS,
     Aggregation,
     RangeAnswer,
     RangePlan,
@@ -26,7 +26,7 @@ from wedsync_apm.metrics.ranges import (
 )
 from wedsync_apm.metrics.reading.lines import Line, unite_stretches
 from wedsync_apm.metrics.reading.store import read_samples
-from wedsync_apm.metrics.reading.wire import PackedArrays, keep_arrays_packed
+from wedsync_apm.metrics.reading.wire import keep_arrays_packed
 from wedsync_apm.metrics.steps import (
     Groups,
     Points,
@@ -36,6 +36,7 @@ from wedsync_apm.metrics.steps import (
     merge_points,
     points_of_rollups,
     points_of_samples,
+    rollups_of_rows,
     rollups_of_samples,
 )
 
@@ -183,8 +184,8 @@ async def query_range(
     everything yet is read from the samples, whole. Raises NotValid for a range, step or name that
     cannot be used.
     """
-    plan = plan_range(start, end, step, at or utcnow())
-    question = RangeQuestion(metric, plan, aggregation, tags, group_by)
+    wanted = RangeWanted(start, end, step, at or utcnow())
+    question = RangeQuestion(metric, wanted, aggregation, tags, group_by)
     memo = RangeMemo()
     await question.prepare(cx, organization_id, memo)
     return await question.answer(cx, organization_id, memo)
@@ -199,6 +200,19 @@ class RangeMemo:
         self.found: dict[Any, Any] = {}
 
 
+@dataclass(frozen=True, slots=True)
+class RangeWanted:
+    """A range and its step, the present, and how long the platform keeps each level; `most` is the
+    longest that it lets an organization choose."""
+
+    start: datetime
+    end: datetime
+    step: timedelta | None
+    at: datetime
+    terms: Mapping[str, timedelta] = field(default_factory=lambda: TERMS)
+    most: timedelta = timedelta.max
+
+
 class RangeQuestion:
     """A range query in two steps, so that several can read together: all are prepared, and then
     each is answered."""
@@ -206,17 +220,22 @@ class RangeQuestion:
     def __init__(
         self,
         metric: str,
-        plan: RangePlan,
+        wanted: RangeWanted,
         aggregation: Aggregation,
         tags: Mapping[str, str] | None = None,
         group_by: Sequence[str] | None = None,
     ) -> None:
-        self._metric, self._plan, self._aggregation = metric, plan, aggregation
+        self._metric, self._wanted, self._aggregation = metric, wanted, aggregation
+        # Told before anybody reads: what no term can make right.
+        self._plan = self._planned({})
         self._tags, self._group_by = tags, group_by
         self._series: list[Series] = []
 
     async def prepare(self, cx: Connection, organization_id: UUID, memo: RangeMemo) -> None:
-        """Finds the series. Raises NotValid for a name that cannot be one."""
+        """Finds the series and what is kept. Raises NotValid for a name that cannot be one."""
+        if "terms" not in memo.found:
+            memo.found["terms"] = await _find_terms(cx, organization_id)
+        self._plan = self._planned(memo.found["terms"])
         self._series = await find_series(cx, organization_id, self._metric, self._tags)
         memo.series_ids.update(one.id for one in self._series)
 
@@ -246,6 +265,20 @@ class RangeQuestion:
             if a < b
         ]
         return RangeAnswer(lines, self._plan.resolution, seconds)
+
+    def _planned(self, own_terms: Mapping[str, timedelta]) -> RangePlan:
+        wanted = self._wanted
+        terms = {
+            level: min(term, wanted.most) for level, term in {**wanted.terms, **own_terms}.items()
+        }
+        return plan_range(wanted.start, wanted.end, wanted.step, wanted.at, terms)
+
+
+async def _find_terms(cx: Connection, organization_id: UUID) -> dict[str, timedelta]:
+    """How long an organization keeps each level, where it said so itself."""
+    found = await cx.execute(Q.find_terms, {"organization_id": organization_id})
+    row = await found.fetchone() or {}
+    return {level: timedelta(days=days) for level, days in row.items() if days is not None}
 
 
 class _RangeReader:
@@ -341,7 +374,7 @@ class _RangeReader:
             async with self._cx.cursor(binary=True) as cursor:
                 keep_arrays_packed(cursor)
                 await cursor.execute(Q.list_rollups, wanted)
-                self._memo[key] = _rollups_of(await cursor.fetchall(), figures)
+                self._memo[key] = rollups_of_rows(await cursor.fetchall(), figures)
         rollups: Rollups = self._memo[key]
         return rollups
 
@@ -354,20 +387,6 @@ class _RangeReader:
 
     def _time(self, slot: int) -> datetime:
         return datetime.fromtimestamp(slot * self._step_ms / 1000, UTC)
-
-
-def _rollups_of(rows: Sequence[Mapping[str, Any]], figures: Sequence[str]) -> Rollups:
-    series = PackedArrays.of([row["series_ids"] for row in rows], ">i4")
-    columns = {
-        name: PackedArrays.of([row[name] for row in rows], ">i8" if name == "counts" else ">f8")
-        for name in figures
-    }
-    return Rollups(
-        series.values(),
-        np.repeat(np.array([row["at_ms"] for row in rows], np.int64), series.counts),
-        {name: column.values().astype(np.float64) for name, column in columns.items()},
-        () if figures else list(chain.from_iterable(row["sketches"] for row in rows)),
-    )
 
 
 async def aggregate_metrics(cx: Connection, bucket: timedelta) -> int:
