@@ -648,3 +648,58 @@ def test_without_threads_what_was_recorded_still_gets_to_the_disk(
     assert receiver.values("m") == []
     assert make(queue_dir=tmp_path).flush(10)
     assert receiver.values("m") == [1]
+
+
+def test_a_signal_handler_that_ends_the_client_ends_the_program(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    text = """
+import signal
+def end(*_):
+    client.close(5)
+    os._exit(0)
+signal.signal(signal.SIGTERM, end)
+print("begun", flush=True)
+while True:
+    client.gauge("m", 1)
+    client.flush(0)
+"""
+    for n in range(8):
+        with program(receiver.url, tmp_path / str(n), text) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(0.05 + n / 100)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+
+
+def test_a_signal_handler_that_ends_the_program_costs_what_it_interrupts_at_most(
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EXIT_TIMEOUT", "15")
+    text = """
+import signal
+def end(*_):
+    raise SystemExit
+signal.signal(signal.SIGTERM, end)
+print("begun", flush=True)
+n = 0
+try:
+    while True:
+        client.gauge("m", n, tags={"queue": sys.argv[2]})
+        n += 1
+        client.flush(0)
+finally:
+    print(n, flush=True)
+"""
+    for n in range(8):
+        with program(receiver.url, tmp_path / str(n), text) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(0.05 + n / 100)
+            process.send_signal(signal.SIGTERM)
+            recorded = int(process.stdout.readline())
+            assert process.wait(20) == 0
+        sent = {v for key, v in receiver.stored.items() if f'{tmp_path / str(n)}"' in key[2]}
+        assert set(range(recorded - 1)) <= sent, "only what it was just about to write may be gone"
+        assert list((tmp_path / str(n)).rglob("*.seg")) == []

@@ -116,11 +116,9 @@ class Backlog:
         return self._memory_bytes == 0
 
     def waiting(self) -> tuple[int, int]:
-        """How many samples wait, and their bytes."""
-        with self._changed:
-            return sum(entry.count for entry in self._entries), self._memory_bytes + (
-                self._disk_bytes
-            )
+        """How many samples wait, and their bytes; takes no lock."""
+        count = sum(entry.count for entry in tuple(self._entries))
+        return count, self._memory_bytes + self._disk_bytes
 
     def append(self, *batches: Packed) -> None:
         """Keeps batches, on disk if it can be: then with one sync for all of them."""
@@ -230,22 +228,24 @@ class Backlog:
     def _write(self, entries: list[Entry], batches: Sequence[Packed], folder: Folder) -> None:
         segment, descriptor = self._current(folder)
         records = [journal.encode(batch) for batch in batches]
+        offset = os.fstat(descriptor).st_size
         try:
             rest = memoryview(b"".join(records))
             while rest:
                 rest = rest[os.write(descriptor, rest) :]
             os.fsync(descriptor)
-        except OSError:
+        except BaseException:
             # Whatever half of it is there now would hide a record that came after it.
             _close(segment)
             with suppress(OSError):
-                os.truncate(segment.path, segment.size)
+                os.truncate(segment.path, offset)
             self._remove_if_done(segment)
             raise
         for entry, record in zip(entries, records, strict=True):
-            entry.segment, entry.offset, entry.batch = segment, segment.size, None
+            entry.segment, entry.offset, entry.batch = segment, offset, None
             entry.size = len(record)
-            segment.size += len(record)
+            offset += len(record)
+            segment.size = offset
             segment.waiting += 1
             self._disk_bytes += len(record)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from itertools import islice
-from typing import Final
+from typing import Final, TypeVar
 
 from wedsync_apm.client.backlog import Backlog
 from wedsync_apm.client.folder import Folder, check_supported
@@ -27,6 +27,7 @@ from wedsync_apm.client.timer import Timer
 from wedsync_apm.client.transport import Transport
 
 log = logging.getLogger("wedsync_apm.client")
+T = TypeVar("T")
 
 MOST_BODY_BYTES: Final = 4 * 1024 * 1024
 LEAST_DISK_BYTES: Final = 1024 * 1024
@@ -197,12 +198,7 @@ class Client:
     def flush(self, timeout: float = 5.0) -> bool:
         """Puts what was recorded into the queue and waits up to `timeout` seconds until the server
         has answered for it. False if something waits still; it goes on being sent."""
-        until = time.monotonic() + timeout
-        self._start()
-        if not self._is_closed:
-            self._cut()
-            self._sender.hurry()
-        return self._backlog.wait_settled(until)
+        return _undisturbed(partial(self._flush, timeout), otherwise=False)
 
     def stats(self) -> Stats:
         """Where the samples are."""
@@ -220,12 +216,24 @@ class Client:
     def close(self, timeout: float | None = None) -> None:
         """Sends the rest for at most `timeout` seconds (`exit_timeout` if None) and ends. What is
         on disk then is sent by the next process; one failed try is enough to leave it there."""
+        seconds = self._exit_timeout if timeout is None else timeout
+        _undisturbed(partial(self._close, seconds), otherwise=None)
+
+    def _flush(self, timeout: float) -> bool:
+        until = time.monotonic() + timeout
+        self._start()
+        if not self._is_closed:
+            self._cut()
+            self._sender.hurry()
+        return self._backlog.wait_settled(until)
+
+    def _close(self, timeout: float) -> None:
         with self._starting:
             if self._is_closed:
                 return
             self._is_closed = True
         self._recorder.close()
-        until = time.monotonic() + (self._exit_timeout if timeout is None else timeout)
+        until = time.monotonic() + timeout
         if not self._is_started:
             return
         self._cut()
@@ -300,10 +308,25 @@ class Client:
         return is_away and self._backlog.is_on_disk
 
 
+def _undisturbed(work: Callable[[], T], otherwise: T) -> T:
+    """Does it in a thread. Signal handlers run in the main thread, between any two steps: one that
+    flushes would wait for a lock that the main thread holds, one that raises would leave it so."""
+    if threading.current_thread() is not threading.main_thread():
+        return work()
+    results: list[T] = []
+    thread = threading.Thread(target=lambda: results.append(work()), daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:  # the machine has no more threads
+        return work()
+    thread.join()
+    return results[0] if results else otherwise
+
+
 def _close_at_exit(reference: "weakref.ref[Client]") -> None:
     client = reference()
     if client is not None:
-        client.close()
+        client._close(client._exit_timeout)  # no thread can be started any more
 
 
 def _after_fork_in_child() -> None:
