@@ -231,6 +231,11 @@ class RangeQuestion:
         self._tags, self._group_by = tags, group_by
         self._series: list[Series] = []
 
+    @property
+    def span_ms(self) -> int:
+        """How long the range is."""
+        return round((self._wanted.end - self._wanted.start).total_seconds() * 1000)
+
     async def prepare(self, cx: Connection, organization_id: UUID, memo: RangeMemo) -> None:
         """Finds the series and what is kept. Raises NotValid for a name that cannot be one."""
         if "terms" not in memo.found:
