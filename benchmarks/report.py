@@ -249,19 +249,19 @@ def _printed(part: str, told: Mapping[str, Any]) -> str:
 def _conditions(results: Results) -> str:
     lines = ["## Conditions\n"]
     for part, told in results.items():
-        machine = told["machine"]
+        machine = {"processor": "unknown", "python": "unknown"} | told["machine"]
+        load = machine.get("load_before", machine.get("load_average", "unknown"))
         lines.append(
             f"- {part}: {told['measured_at']}, `{told['command']}`, {machine['cpus']} CPUs "
-            f"({machine.get('processor', 'unknown')}), {machine['memory_gb']} GB, "
-            f"{machine['system']}, Python {machine['python']}, "
-            f"load before {machine.get('load_before', 'unknown')}."
+            f"({machine['processor']}), {machine['memory_gb']} GB, {machine['system']}, "
+            f"Python {machine['python']}, load {load}."
         )
         if product := told.get("product"):
             lines.append(f"  - wedsync-apm {product['version']}, commit {product['commit']}")
         if settings := told.get("postgresql"):
             shown = ", ".join(f"{name} {value}" for name, value in settings.items())
             lines.append(f"  - PostgreSQL: {shown}")
-        lines += [f"  - {setting}" for setting in told["options"].get("setting", ())]
+        lines += [f"  - {setting}" for setting in told.get("options", {}).get("setting", ())]
         for name, version in told.get("versions", {}).items():
             lines.append(f"  - {name} {version}: {told['what'][name]}")
         for name, why in told.get("not_measured", {}).items():

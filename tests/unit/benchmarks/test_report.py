@@ -160,8 +160,10 @@ def test_every_part_that_has_results_has_its_rows() -> None:
                     asked | {"organizations": 60, "p95_ms": 1.0},
                 ],
             },
-            "statements": {
-                **FACTS,
+            "statements": {  # it writes down less of the machine, and no options
+                "measured_at": "2026-01-02T03:04:05+00:00",
+                "command": "python -m benchmarks.statements",
+                "machine": {"cpus": 2, "memory_gb": 24.0, "system": "Linux"},
                 "runs": [
                     statement | {"partitions": 14, "p95_ms": 4.0},
                     statement | {"partitions": 14, "p95_ms": 6.0},
