@@ -41,7 +41,10 @@ def write_report(folder: Path) -> Path:
 
 def report(results: Results) -> str:
     """The page."""
-    parts = [_HEAD, _targets(results)]
+    parts = [_HEAD]
+    if any(told.get("options", {}).get("quick") for told in results.values()):
+        parts.append("**Toy sizes (`--quick`): it works, and no figure or verdict means more.**\n")
+    parts.append(_targets(results))
     if "ingest" in results:
         parts.append(_ingest(results["ingest"]))
     if "organizations" in results:

@@ -113,6 +113,13 @@ def test_the_figures_of_a_run_are_judged_and_shown() -> None:
     assert "`python -m benchmarks ingest`, 2 CPUs" in page
 
 
+def test_toy_sizes_are_said() -> None:
+    told = ingest(run("wedsync-apm", 0, 90))
+    assert "Toy sizes" not in report({"ingest": told})
+    quick = told | {"options": {**FACTS["options"], "quick": True}}
+    assert "Toy sizes" in report({"ingest": quick})
+
+
 def test_a_disturbed_machine_is_said() -> None:
     whole = run("wedsync-apm", 0, 90)
     assert "not quiet" not in report({"ingest": ingest(whole)})
