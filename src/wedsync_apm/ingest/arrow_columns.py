@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from wedsync_apm.errors import FieldError, NotValid
+from wedsync_apm.errors import FieldError, NotValid, TooLarge
 from wedsync_apm.ingest import model
 from wedsync_apm.ingest.columns import Refused
 from wedsync_apm.metrics.model import Floats, Ints, Mask
@@ -24,6 +24,10 @@ KEYS: Final = ("service_name", "metric_name", "tags", "unit", "metric_type")
 COLUMNS: Final = (*KEYS, "value", "timestamp", "wedding_context")
 
 NULL: Final = -1
+MOST_PAIRS_AT_ONCE: Final = 4_000_000
+"""Tags of all rows of a batch: as codes they may take two bytes there, and fifty here."""
+MOST_FIELDS: Final = 128
+"""Of tags as a struct."""
 MOST_PAIRS: Final = 1_000
 """Of a row's tags that are looked at; fewer are taken."""
 _MOST_SECONDS: Final = 2**53
@@ -148,6 +152,8 @@ def _tags(column: Any) -> Coded | None:
 
 
 def _of_map(column: Any) -> Coded | None:
+    if len(column.keys) > MOST_PAIRS_AT_ONCE:
+        raise TooLarge(f"{len(column.keys)} tags in one batch of rows.")
     names, values = _texts(column.keys), _texts(column.items)
     if names is None or values is None:
         return None
@@ -175,8 +181,15 @@ def _of_map(column: Any) -> Coded | None:
 
 
 def _of_struct(column: Any) -> Coded | None:
-    fields = [_texts(one) for one in column.flatten()]
-    names = [one.name for one in column.type]
+    named = [
+        (one.name, values)
+        for one, values in zip(column.type, column.flatten(), strict=True)
+        if not pa.types.is_null(one.type)  # which would take room here, and takes none there
+    ]
+    if len(named) > MOST_FIELDS:
+        raise TooLarge(f"{len(named)} tags; at most {MOST_FIELDS} are looked at.")
+    names = [name for name, _ in named]
+    fields = [_texts(values) for _, values in named]
     known = [one for one in fields if one is not None]
     if len(known) < len(fields):
         return None

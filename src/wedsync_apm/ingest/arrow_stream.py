@@ -19,6 +19,9 @@ MOST_MESSAGES: Final = 1_000
 MOST_METADATA_BYTES: Final = 64 * 1024
 """Of a message, which describes fields and buffers."""
 
+WORDS_A_SAMPLE: Final = 10
+"""Entries of dictionaries: some have many that no row uses."""
+
 # The tables and fields of Message.fbs that are read here, by their position.
 _HEADER_TYPE, _HEADER, _DICTIONARY_BATCH, _RECORD_BATCH = 1, 2, 2, 3
 _LENGTH, _BUFFERS, _COMPRESSION, _DATA = 0, 2, 3, 1
@@ -47,7 +50,7 @@ def read_stream(body: bytes, names: Sequence[str], limits: IngestLimits) -> Iter
 
 
 def _check_sizes(body: bytes, limits: IngestLimits) -> None:
-    unpacked = rows = 0
+    unpacked = rows = words = 0
     messages: Any = ipc.MessageReader.open_stream(pa.py_buffer(body))
     for number, message in enumerate(messages):
         if number >= MOST_MESSAGES or len(message.metadata) > MOST_METADATA_BYTES:
@@ -62,6 +65,10 @@ def _check_sizes(body: bytes, limits: IngestLimits) -> None:
         if kind == _RECORD_BATCH:
             rows += length
             limits.check_samples(rows)
+        elif kind == _DICTIONARY_BATCH:
+            words += length
+            if words > WORDS_A_SAMPLE * limits.samples:
+                raise TooLarge(f"The dictionaries of the stream have {words} entries and more.")
 
 
 def _declared(metadata: bytes, body: Any) -> tuple[int, int, int]:
