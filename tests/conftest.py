@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, settings
 from tests.support.browser import require_browser
 from tests.support.postgres import Database, PostgresServer, sweep_left_behind, throw_away_server
 
-
 # How long an example takes says how busy the machine is, and nothing of what is tested.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")

@@ -5,6 +5,7 @@ down from bottom to top by the stack.
 """
 
 import asyncio
+import gc
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -139,6 +140,10 @@ def serve(settings: Settings) -> None:
 
 async def _serve(settings: Settings) -> None:
     async with compose(settings) as composed:
+        # What stands now stays; and what is learnt of series stays too. A collector that looks
+        # through all of it at every turn holds up everybody, for a second and more.
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
         server = _Server(
             uvicorn.Config(
                 composed.application,
