@@ -13,7 +13,8 @@ from benchmarks.run import options_of, parsed
 
 # Starts a server of its own, and stops it when it is interrupted.
 STUBBORN = """
-import subprocess, sys, time
+import signal, subprocess, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as server:
     print(server.pid, flush=True)
     try:

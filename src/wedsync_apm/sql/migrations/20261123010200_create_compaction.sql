@@ -34,7 +34,7 @@ declare
     seen_at timestamptz := clock_timestamp();
 begin
     if pg_current_xact_id_if_assigned() is not null then
-        raise exception 'settle_blocks comes first in its transaction' using errcode = 'AP006';
+        raise exception 'settle_blocks comes first in its transaction' using errcode = 'object_not_in_prerequisite_state';
     end if;
     drawn := coalesce(pg_sequence_last_value('apm_private.block_ids'), 0);
     own := pg_current_xact_id();
