@@ -15,11 +15,12 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
 
+from wedsync_apm.clock import to_ms
 from wedsync_apm.errors import FieldError, MalformedBody, NotValid, UnsupportedMedia
 from wedsync_apm.ingest import model
 from wedsync_apm.ingest.columns import Refused, SampleColumns, read_tenant
@@ -251,8 +252,7 @@ class JsonReader:
             except (msgspec.ValidationError, UnicodeError):
                 reason = "is not RFC 3339 with an offset, such as 2026-06-20T14:00:00Z"
                 raise Refused(model.INVALID, "timestamp", reason) from None
-            # Not timestamp() * 1000: a float has not the digits to give every millisecond back.
-            timestamp = (moment - _EPOCH) // timedelta(milliseconds=1)
+            timestamp = to_ms(moment)
         elif not -math.inf < given < math.inf:
             raise Refused(model.INVALID, "timestamp", "is not a finite number")
         elif abs(given) >= FIRST_MILLISECONDS:
@@ -378,6 +378,3 @@ def _is_storable(value: object) -> bool:
             return math.isfinite(value)
         case _:
             return True
-
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

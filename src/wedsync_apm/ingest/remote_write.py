@@ -96,7 +96,7 @@ def read_with_protobuf(body: bytes) -> Samples:
         raise _malformed() from exc
     samples = [sample for one in series for sample in one.samples]
     return Samples(
-        _bounds([len(one.samples) for one in series]),
+        bounds_of([len(one.samples) for one in series]),
         np.array([sample.timestamp for sample in samples], np.int64),
         np.array([sample.value for sample in samples], np.float64),
     )
@@ -409,7 +409,8 @@ def _varint(number: int) -> bytes:
     return bytes(out)
 
 
-def _bounds(lengths: list[int]) -> Ints:
+def bounds_of(lengths: list[int]) -> Ints:
+    """Where each of runs of these lengths begins, and the total at the end."""
     return np.concatenate(([0], np.cumsum(np.array(lengths, np.int64)))).astype(np.int64)
 
 

@@ -24,7 +24,7 @@ from wedsync_apm.ingest import model
 from wedsync_apm.ingest.columns import Refused, SampleColumns
 from wedsync_apm.ingest.limits import IngestLimits
 from wedsync_apm.ingest.model import Arrival, Decoded
-from wedsync_apm.ingest.remote_write import LEARN_AT_ONCE, SOURCE, STALE_MARKER
+from wedsync_apm.ingest.remote_write import LEARN_AT_ONCE, SOURCE, STALE_MARKER, bounds_of
 from wedsync_apm.ingest.window import in_window
 from wedsync_apm.ingest.wire import remote_write2_pb2 as wire
 from wedsync_apm.metrics.model import Floats, Ints, SampleBatch, SeriesKey
@@ -114,8 +114,8 @@ def parse_with_protobuf(body: bytes) -> Columns:
     return Columns(
         symbols=list(request.symbols),
         references=np.array(references, np.uint32),
-        reference_bounds=_bounds([len(one.labels_refs) for one in series]),
-        sample_bounds=_bounds([len(one.samples) for one in series]),
+        reference_bounds=bounds_of([len(one.labels_refs) for one in series]),
+        sample_bounds=bounds_of([len(one.samples) for one in series]),
         timestamps_ms=np.array([sample.timestamp for sample in samples], np.int64),
         values=np.array([sample.value for sample in samples], np.float64),
         histograms=np.array([len(one.histograms) for one in series], np.int64),
@@ -127,10 +127,6 @@ def parse_with_protobuf(body: bytes) -> Columns:
 
 def _malformed(cause: Exception) -> NoReturn:
     raise MalformedBody("The body is not a Request of remote write 2.0.") from cause
-
-
-def _bounds(lengths: list[int]) -> Ints:
-    return np.concatenate(([0], np.cumsum(np.array(lengths, np.int64)))).astype(np.int64)
 
 
 @cache

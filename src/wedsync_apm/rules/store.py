@@ -12,6 +12,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from wedsync_apm.clock import to_ms
 from wedsync_apm.db.pool import Connection
 from wedsync_apm.db.queries import load_queries
 from wedsync_apm.errors import Forbidden, NotFound, NotValid
@@ -24,7 +25,7 @@ from wedsync_apm.rules.limits import (
     resolve_limit,
 )
 from wedsync_apm.rules.model import AlertRule, NoDataPolicy, Operator, RuleDraft, find_faults
-from wedsync_apm.rules.verdict import Standing, State, to_ms
+from wedsync_apm.rules.verdict import Standing, State
 from wedsync_apm.types import Channel, Severity
 
 Q = load_queries(__package__)

@@ -7,17 +7,17 @@ any ──no samples, policy alert, for `for_duration`──> no_data ──samp
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from wedsync_apm.clock import to_datetime, to_ms
 from wedsync_apm.rules.aggregate import Reading, Samples, read_window
 from wedsync_apm.rules.limits import WEDDING_FACTOR, Limit, WeddingWindow, resolve_limit, wedding_at
 from wedsync_apm.rules.model import AlertRule, NoDataPolicy, RuleDraft
 
 CATCH_UP: Final = timedelta(minutes=15)
 """After a pause, instants further back than this are not judged one by one."""
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class State(StrEnum):
@@ -195,13 +195,3 @@ def _instants(subject: Unit, samples: Samples, earliest: datetime, at: datetime)
 
 def _is_over(subject: Unit, moment: datetime) -> bool:
     return subject.ended_at is not None and subject.ended_at <= moment
-
-
-def to_ms(at: datetime) -> int:
-    """Whole milliseconds since 1970, cut off."""
-    return (at - _EPOCH) // timedelta(milliseconds=1)
-
-
-def to_datetime(at_ms: int) -> datetime:
-    """The instant of whole milliseconds since 1970."""
-    return _EPOCH + timedelta(milliseconds=at_ms)

@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.rules import a_rule
+from wedsync_apm.clock import to_ms
 from wedsync_apm.rules.aggregate import Aggregation, Samples
 from wedsync_apm.rules.model import AlertRule, NoDataPolicy
-from wedsync_apm.rules.verdict import CATCH_UP, Change, Standing, State, Unit, judge, to_ms
+from wedsync_apm.rules.verdict import CATCH_UP, Change, Standing, State, Unit, judge
 
 NOW = datetime(2026, 6, 20, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

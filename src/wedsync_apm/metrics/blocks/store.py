@@ -1,13 +1,13 @@
 """Reads blocks as columns, inside the caller's transaction and with its rights."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Final
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import numpy as np
 from psycopg.rows import kwargs_row
 
+from wedsync_apm.clock import to_ms
 from wedsync_apm.db.pool import Connection
 from wedsync_apm.db.queries import load_queries
 from wedsync_apm.metrics.blocks.decoding import Row, decode_rows
@@ -15,9 +15,6 @@ from wedsync_apm.metrics.blocks.model import Columns
 from wedsync_apm.metrics.blocks.wire import speak_numpy
 
 Q = load_queries(__package__)
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 async def read_columns(
@@ -46,6 +43,7 @@ async def read_columns(
     wanted = None if series_ids is None else np.array(series_ids, np.int32)
     columns = decode_rows(rows, wanted)
     at = columns.timestamps_ms
-    first, last = (start - _EPOCH) // _MILLISECOND, -((_EPOCH - end) // _MILLISECOND)
-    inside = (at >= first) & (at < last)
+    # The end is not whole milliseconds either: up to the one that it lies in.
+    first, behind = to_ms(start), to_ms(end + timedelta(microseconds=999))
+    inside = (at >= first) & (at < behind)
     return columns if inside.all() else columns.take(inside)

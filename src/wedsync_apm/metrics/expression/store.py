@@ -6,6 +6,7 @@ from uuid import UUID
 
 import numpy as np
 
+from wedsync_apm.clock import to_datetime
 from wedsync_apm.db.pool import Connection
 from wedsync_apm.db.queries import load_queries
 from wedsync_apm.metrics.expression.evaluate import NAME
@@ -17,7 +18,7 @@ from wedsync_apm.metrics.expression.selection import (
 )
 from wedsync_apm.metrics.expression.syntax import Matcher
 from wedsync_apm.metrics.reading.lines import Line
-from wedsync_apm.metrics.reading.store import fetch_line, time_at
+from wedsync_apm.metrics.reading.store import fetch_line
 
 Q = load_queries(__package__)
 
@@ -63,8 +64,8 @@ async def read_platform_samples(
     wanted = np.unique(np.array(series_ids, np.int32))
     parameters = {
         "organization_ids": list(organization_ids),
-        "from": time_at(from_ms),
-        "to": time_at(behind_ms),
+        "from": to_datetime(from_ms),
+        "to": to_datetime(behind_ms),
         "series_ids": wanted.tolist(),
     }
     return await fetch_line(cx, Q.list_platform_blocks, parameters, wanted, (from_ms, behind_ms))

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
 import numpy as np
 from psycopg.rows import tuple_row
 
+from wedsync_apm.clock import to_datetime
 from wedsync_apm.db.pool import Connection
 from wedsync_apm.db.queries import load_queries
 from wedsync_apm.metrics.reading.lines import Line, SeriesIds, decode, line_up
@@ -19,7 +19,6 @@ Q = load_queries(__package__)
 MOST_BYTES: Final = 128 * 1024 * 1024
 """Of values in write batches that one question may read."""
 _MANY_ROWS: Final = 5_000
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 async def read_samples(
@@ -32,8 +31,8 @@ async def read_samples(
     wanted = np.unique(np.array(series_ids, np.int32))
     parameters = {
         "organization_id": organization_id,
-        "from": time_at(from_ms),
-        "to": time_at(behind_ms),
+        "from": to_datetime(from_ms),
+        "to": to_datetime(behind_ms),
         "series_ids": wanted.tolist(),
         "most_bytes": MOST_BYTES,
     }
@@ -57,8 +56,3 @@ async def fetch_line(
         # Beside the event loop, where other requests would notice.
         return await asyncio.to_thread(lambda: line_up(decode(rows, wanted), *span))
     return line_up(decode(rows, wanted), *span)
-
-
-def time_at(ms: int) -> datetime:
-    """The instant of these milliseconds since 1970."""
-    return _EPOCH + timedelta(milliseconds=ms)
