@@ -11,6 +11,8 @@ UV := UV_NO_PROGRESS=1 VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip
 STAMP_VENV := $(VENV)/.stamp-venv
 STAMP_RUNTIME := $(VENV)/.stamp-runtime
 STAMP_DEV := $(VENV)/.stamp-dev
+# What is compiled when the product is installed.
+COMPILED := $(wildcard src/wedsync_apm/*/*.pyx)
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 
 .PHONY: help demo test check bench lock
@@ -52,13 +54,13 @@ $(STAMP_VENV): requirements/setup.txt
 	@touch $@
 
 # What the product needs, for those who only want to see it.
-$(STAMP_RUNTIME): $(STAMP_VENV) requirements/runtime.txt pyproject.toml
+$(STAMP_RUNTIME): $(STAMP_VENV) requirements/runtime.txt pyproject.toml $(COMPILED)
 	@echo "installing what the product needs"
 	@$(UV) install --quiet --require-hashes -r requirements/runtime.txt
 	@$(UV) install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(STAMP_DEV): $(STAMP_VENV) requirements/dev.txt pyproject.toml
+$(STAMP_DEV): $(STAMP_VENV) requirements/dev.txt pyproject.toml $(COMPILED)
 	@echo "installing what the tests and checks need"
 	@$(UV) sync --quiet --require-hashes requirements/dev.txt
 	@$(UV) install --quiet --no-deps --no-build-isolation -e .

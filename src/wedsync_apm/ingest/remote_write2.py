@@ -24,7 +24,8 @@ from wedsync_apm.ingest import model
 from wedsync_apm.ingest.columns import Refused, SampleColumns
 from wedsync_apm.ingest.limits import IngestLimits
 from wedsync_apm.ingest.model import Arrival, Decoded
-from wedsync_apm.ingest.remote_write import LEARN_AT_ONCE, SOURCE, STALE_MARKER, bounds_of
+from wedsync_apm.ingest.plain_runs import STALE_MARKER
+from wedsync_apm.ingest.remote_write import LEARN_AT_ONCE, SOURCE
 from wedsync_apm.ingest.window import in_window
 from wedsync_apm.ingest.wire import remote_write2_pb2 as wire
 from wedsync_apm.metrics.model import Floats, Ints, SampleBatch, SeriesKey
@@ -114,8 +115,8 @@ def parse_with_protobuf(body: bytes) -> Columns:
     return Columns(
         symbols=list(request.symbols),
         references=np.array(references, np.uint32),
-        reference_bounds=bounds_of([len(one.labels_refs) for one in series]),
-        sample_bounds=bounds_of([len(one.samples) for one in series]),
+        reference_bounds=_bounds_of([len(one.labels_refs) for one in series]),
+        sample_bounds=_bounds_of([len(one.samples) for one in series]),
         timestamps_ms=np.array([sample.timestamp for sample in samples], np.int64),
         values=np.array([sample.value for sample in samples], np.float64),
         histograms=np.array([len(one.histograms) for one in series], np.int64),
@@ -339,3 +340,8 @@ def _refuse_others(columns: Columns, index: int, key: SeriesKey, reader: SampleC
                 organization_id=key.organization_id,
                 count=int(counts[index]),
             )
+
+
+def _bounds_of(lengths: list[int]) -> Ints:
+    """Where each of runs of these lengths begins, and the total at the end."""
+    return np.concatenate(([0], np.cumsum(np.array(lengths, np.int64)))).astype(np.int64)

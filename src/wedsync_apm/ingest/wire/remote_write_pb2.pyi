@@ -118,7 +118,7 @@ Global___Label: _TypeAlias = Label  # noqa: Y015
 
 @_typing.final
 class SeriesRequest(_message.Message):
-    """The same request with each series left as its bytes, and with nothing but its samples."""
+    """The same request with each series left as its bytes."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -137,43 +137,3 @@ class SeriesRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SeriesRequest: _TypeAlias = SeriesRequest  # noqa: Y015
-
-@_typing.final
-class SamplesRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    TIMESERIES_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def timeseries(self) -> _containers.RepeatedCompositeFieldContainer[Global___SeriesSamples]: ...
-    def __init__(
-        self,
-        *,
-        timeseries: _abc.Iterable[Global___SeriesSamples] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["timeseries", b"timeseries"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___SamplesRequest: _TypeAlias = SamplesRequest  # noqa: Y015
-
-@_typing.final
-class SeriesSamples(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    SAMPLES_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def samples(self) -> _containers.RepeatedCompositeFieldContainer[Global___Sample]: ...
-    def __init__(
-        self,
-        *,
-        samples: _abc.Iterable[Global___Sample] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["samples", b"samples"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___SeriesSamples: _TypeAlias = SeriesSamples  # noqa: Y015

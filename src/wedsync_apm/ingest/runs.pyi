@@ -1,0 +1,1 @@
+from wedsync_apm.ingest.plain_runs import Runs as Runs
