@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.support.postgres import Database
 from tests.support.serving import PASSWORD, Running, populate, running, settings_for
+from wedsync_apm.db.pool import Connection
+from wedsync_apm.organizations import store as organizations
 from wedsync_apm.organizations.keys import make_key
 from wedsync_apm.types import KeyScope
 
@@ -191,6 +193,53 @@ async def test_a_key_is_shown_once_and_gone_when_revoked(api: Running, database:
     with psycopg.connect(database.owner) as owner:
         stored = owner.execute("select key_hash, prefix from apm_api_keys").fetchall()
     assert all(secret.encode() not in bytes(key_hash) for key_hash, _ in stored)
+
+
+async def test_requests_at_once_ask_for_their_key_once(
+    api: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bytes] = []
+    find = organizations.find_api_key
+
+    async def counting(cx: Connection, key_hash: bytes) -> organizations.StoredKey | None:
+        asked.append(key_hash)
+        return await find(cx, key_hash)
+
+    monkeypatch.setattr(organizations, "find_api_key", counting)
+    api.composed.services.authenticator.forget()
+    async with api.as_key("read") as client:
+        answers = await asyncio.gather(*(client.get("/api/v1/me") for _ in range(20)))
+        # One by one they are counted too.
+        api.composed.services.authenticator.forget()
+        await client.get("/api/v1/me")
+    assert {answer.status_code for answer in answers} == {200}
+    assert len(asked) == 2
+
+
+async def test_what_was_read_before_a_revocation_is_not_believed_after_it(
+    api: Running, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, go_on = asyncio.Event(), asyncio.Event()
+    find = organizations.find_api_key
+
+    async def slow(cx: Connection, key_hash: bytes) -> organizations.StoredKey | None:
+        found = await find(cx, key_hash)
+        read.set()
+        await go_on.wait()
+        return found
+
+    monkeypatch.setattr(organizations, "find_api_key", slow)
+    authenticator = api.composed.services.authenticator
+    authenticator.forget()
+    async with api.as_key("read") as client:
+        early = asyncio.create_task(client.get("/api/v1/me"))
+        await asyncio.wait_for(read.wait(), 10)
+        with psycopg.connect(database.engine, autocommit=True) as engine:
+            engine.execute("update apm_api_keys set revoked_at = now() where name = 'read key'")
+        authenticator.forget()
+        go_on.set()
+        assert (await early).status_code == 200
+        assert (await client.get("/api/v1/me")).status_code == 401
 
 
 async def test_only_owners_and_admins_handle_keys(api: Running) -> None:

@@ -79,6 +79,7 @@ class Authenticator:
         self._attempts: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._known_keys: dict[bytes, tuple[float, store.StoredKey | None]] = {}
         self._known_tokens: dict[tuple[UUID, int], tuple[float, bool]] = {}
+        self._lookups: dict[bytes, asyncio.Task[store.StoredKey | None]] = {}
 
     async def identity_from_headers(self, headers: Mapping[str, str]) -> Identity:
         """Who sends these headers. Raises Unauthorized for nobody."""
@@ -101,6 +102,8 @@ class Authenticator:
         """What was believed of keys and tokens is asked again: something was just revoked."""
         self._known_keys.clear()
         self._known_tokens.clear()
+        # What is being read may be from before it.
+        self._lookups.clear()
 
     async def sign_in(self, *, email: str, password: str, address: str) -> SignedIn:
         """A token for the right password.
@@ -158,16 +161,11 @@ class Authenticator:
         if not keys.is_well_formed(secret):
             raise Unauthorized("This is not an API key.")
         key_hash = keys.hash_key(secret)
-        now = self._clock()
         believed = self._known_keys.get(key_hash)
-        if believed is None or believed[0] <= now:
-            async with self._connection() as cx:
-                found = await store.find_api_key(cx, key_hash)
-                if found is not None:
-                    await store.touch_api_key(cx, found.id)
-            _make_room(self._known_keys)
-            believed = self._known_keys[key_hash] = now + BELIEVE_SECONDS, found
-        key = believed[1]
+        if believed is not None and believed[0] > self._clock():
+            key = believed[1]
+        else:
+            key = await self._look_up_key(key_hash)
         if key is None:
             raise Unauthorized("This API key is not known, or was revoked.")
         return Identity(
@@ -178,6 +176,32 @@ class Authenticator:
             scope=key.scope,
             is_platform=key.is_platform,
         )
+
+    async def _look_up_key(self, key_hash: bytes) -> store.StoredKey | None:
+        """Asks once for all who wait: the panels of a dashboard come with the same key at once, and
+        one that goes away does not take the answer from the others."""
+        lookup = self._lookups.get(key_hash)
+        if lookup is None:
+            lookup = self._lookups[key_hash] = asyncio.create_task(self._find_key(key_hash))
+            lookup.add_done_callback(lambda done: self._end_lookup(key_hash, done))
+        return await asyncio.shield(lookup)
+
+    async def _find_key(self, key_hash: bytes) -> store.StoredKey | None:
+        until = self._clock() + BELIEVE_SECONDS
+        async with self._connection() as cx:
+            found = await store.find_api_key(cx, key_hash)
+            if found is not None:
+                await store.touch_api_key(cx, found.id)
+        if self._lookups.get(key_hash) is asyncio.current_task():
+            _make_room(self._known_keys)
+            self._known_keys[key_hash] = until, found
+        return found
+
+    def _end_lookup(self, key_hash: bytes, done: "asyncio.Task[store.StoredKey | None]") -> None:
+        if self._lookups.get(key_hash) is done:
+            del self._lookups[key_hash]
+        if not done.cancelled():
+            done.exception()  # whoever waits has it; nobody may be left to
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
