@@ -83,19 +83,20 @@ class CalendarCache:
     def apply(
         self,
         directory: SeriesDirectory,
+        *,
+        organizations: Iterable[int],
         organization: Ints,
         timestamps_ms: Ints,
         codes: Ints,
         contexts: dict[str | None, int],
     ) -> None:
         """Replaces `CALENDAR` in `codes`: by the code of the context, or of None where there is no
-        wedding. `contexts` gives the codes and learns new ones."""
+        wedding. `contexts` gives the codes and learns new ones; `organizations` are the
+        distinct ones of `organization`."""
         undecided = codes == CALENDAR
         codes[undecided] = contexts.setdefault(None, len(contexts))
         with_weddings = [
-            handle
-            for handle in np.unique(organization).tolist()
-            if self._known[directory.organizations[handle]].spans
+            handle for handle in organizations if self._known[directory.organizations[handle]].spans
         ]
         if not with_weddings:
             return

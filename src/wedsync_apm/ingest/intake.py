@@ -98,16 +98,15 @@ class Intake:
                     retry_after=wait,
                 )
             return None
-        organization = batch.directory.organization_of(batch.series)
-        handles, counts = np.unique(organization, return_counts=True)
+        organizations = batch.directory.organizations
         over = [
             handle
-            for handle, count in zip(handles.tolist(), counts.tolist(), strict=True)
-            if self._budget.take(batch.directory.organizations[handle], count)
+            for handle, count in batch.directory.count_by_organization(batch.series).items()
+            if self._budget.take(organizations[handle], count)
         ]
         if not over:
             return None
-        refused = np.isin(organization, over)
+        refused = np.isin(batch.directory.organization_of(batch.series), over)
         self._reject(batch, np.flatnonzero(refused), model.RATE_LIMIT, rejections, positions)
         return ~refused
 

@@ -40,6 +40,8 @@ class Gathered:
     results: Sequence[Written]
     ids: NDArray[np.int32]
     organization: Ints
+    organizations: Sequence[int]
+    """The distinct ones of `organization`."""
     timestamps_ms: Ints
     values: NDArray[np.float64]
     codes: Ints
@@ -74,6 +76,7 @@ def gather(batches: Sequence[SampleBatch]) -> Gathered:
         _results(batches, ids),
         known,
         organization,
+        np.flatnonzero(np.bincount(organization)).tolist(),
         timestamps_ms,
         values,
         codes,
@@ -88,10 +91,11 @@ def pack(gathered: Gathered, calendar: CalendarCache) -> PackedBlocks:
     directory = gathered.batches[0].directory
     calendar.apply(
         directory,
-        gathered.organization,
-        gathered.timestamps_ms,
-        gathered.codes,
-        gathered.contexts,
+        organizations=gathered.organizations,
+        organization=gathered.organization,
+        timestamps_ms=gathered.timestamps_ms,
+        codes=gathered.codes,
+        contexts=gathered.contexts,
     )
     blocks = split_blocks(
         organization=gathered.organization,

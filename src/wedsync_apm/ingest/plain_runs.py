@@ -6,7 +6,7 @@ Some eight times slower, and what `runs` is compared with.
 from collections.abc import Iterable
 from functools import lru_cache
 from itertools import chain
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -16,13 +16,37 @@ from wedsync_apm.metrics.model import Floats, Ints
 
 STALE_MARKER: Final = 0x7FF0000000000002
 """The bits of the NaN by which Prometheus says that a series ended. Other NaNs are values."""
+_LATEST: Final = 2**63 - 1
 
-Unknown = tuple[int, int, int, int, int]
-"""A series' number in the request, where its message starts and stops in the body, its first
-sample, and the one after its last."""
-Scan = tuple[int, int, Ints, Ints, Floats, list[Unknown], int]
-"""Counts of series and samples; of each sample the handle, milliseconds and value; the series that
-must be looked at one by one, and the count of staleness markers."""
+
+class UnknownSeries(NamedTuple):
+    """One that must be looked at by itself: not met before, or holding more than samples."""
+
+    position: int
+    """In the request."""
+    start: int
+    """Of its message, in the body; it ends before `stop`."""
+    stop: int
+    first: int
+    """Of its samples, which have the handle -1; the last one is before `after`."""
+    after: int
+
+
+class Scan(NamedTuple):
+    """What is in a WriteRequest."""
+
+    series: int
+    samples: int
+    handles: Ints
+    """Of each sample, as are the two that follow."""
+    timestamps_ms: Ints
+    values: Floats
+    unknown: list[UnknownSeries]
+    stale: int
+    """Samples that are staleness markers."""
+    earliest_ms: int
+    """More than `latest_ms` if there are no samples."""
+    latest_ms: int
 
 
 class Runs:
@@ -41,7 +65,7 @@ class Runs:
         self._handles[run] = handle
 
     def scan(self, body: bytes, most: int) -> Scan:
-        """What is in a body; if there are more than `most` series or samples, the counts alone.
+        """What is in a body; of more than `most` series or samples the counts alone are right.
 
         Raises ValueError for what is no WriteRequest.
         """
@@ -63,20 +87,24 @@ class Runs:
             handle = self._handles.get(run, -1)
             if handle < 0 or one.histograms or not message.startswith(run):
                 handle = -1
-                unknown.append((index, start, start + len(message), first, first + count))
+                stop = start + len(message)
+                unknown.append(UnknownSeries(index, start, stop, first, first + count))
             handles.append(handle)
             first += count
             start += len(message)
         samples = list(chain.from_iterable(one.samples for one in series))
         values = np.array([sample.value for sample in samples], np.float64)
-        return (
+        timestamps_ms = np.array([sample.timestamp for sample in samples], np.int64)
+        return Scan(
             len(series),
             len(samples),
             np.repeat(np.array(handles, np.int64), counts),
-            np.array([sample.timestamp for sample in samples], np.int64),
+            timestamps_ms,
             values,
             unknown,
-            int((values.view(np.uint64) == STALE_MARKER).sum()),
+            stale=int((values.view(np.uint64) == STALE_MARKER).sum()),
+            earliest_ms=int(timestamps_ms.min(initial=_LATEST)),
+            latest_ms=int(timestamps_ms.max(initial=-_LATEST)),
         )
 
 
@@ -98,4 +126,4 @@ def _head(length: int) -> bytes:
 
 def _counts(series: int, samples: int) -> Scan:
     nothing = np.zeros(0, np.int64)
-    return series, samples, nothing, nothing, np.zeros(0), [], 0
+    return Scan(series, samples, nothing, nothing, np.zeros(0), [], 0, _LATEST, -_LATEST)

@@ -20,7 +20,7 @@ from wedsync_apm.ingest import model
 from wedsync_apm.ingest.columns import Refused, read_tenant, service_of
 from wedsync_apm.ingest.limits import IngestLimits
 from wedsync_apm.ingest.model import Arrival, Decoded, IngestGrant, Rejections
-from wedsync_apm.ingest.plain_runs import STALE_MARKER, Unknown, run_of
+from wedsync_apm.ingest.plain_runs import STALE_MARKER, Scan, UnknownSeries, run_of
 from wedsync_apm.ingest.window import in_window
 from wedsync_apm.ingest.wire import remote_write_pb2 as wire
 from wedsync_apm.metrics.model import (
@@ -79,11 +79,22 @@ class RemoteWriteDecoder:
             scan = self._runs_of(grant).scan(body, self._limits.samples)
         except ValueError as exc:
             raise _malformed() from exc
-        series, samples, handles, timestamps_ms, values, unknown, stale = scan
-        self._limits.check_samples(max(series, samples))
+        self._limits.check_samples(max(scan.series, scan.samples))
         rejections = Rejections(self._limits.listed_errors)
-        if unknown:
-            await self._decode_singly(body, unknown, handles, grant, rejections)
+        if scan.unknown:
+            await self._decode_singly(body, scan.unknown, scan.handles, grant, rejections)
+        window = self._limits.window(now_ms)
+        is_in_time = window.earliest_ms <= scan.earliest_ms and scan.latest_ms <= window.latest_ms
+        if scan.unknown or scan.stale or not is_in_time:
+            batch = self._good_part(scan, now_ms, rejections)
+        else:
+            batch = SampleBatch(
+                self.directory, scan.handles, scan.timestamps_ms, scan.values, SOURCE
+            )
+        return Decoded(batch, rejections)
+
+    def _good_part(self, scan: Scan, now_ms: int, rejections: Rejections) -> SampleBatch:
+        handles, timestamps_ms = scan.handles, scan.timestamps_ms
         good = in_window(
             handles,
             timestamps_ms,
@@ -92,27 +103,28 @@ class RemoteWriteDecoder:
             now_ms=now_ms,
             rejections=rejections,
         )
-        ended: tuple[tuple[int, int], ...] = ()
-        if stale:
-            is_stale = values.view(np.uint64) == STALE_MARKER
-            ends = good & is_stale
-            ended = tuple(zip(handles[ends].tolist(), timestamps_ms[ends].tolist(), strict=True))
-            good &= ~is_stale
-        if not good.all():
-            handles, timestamps_ms, values = handles[good], timestamps_ms[good], values[good]
-        batch = SampleBatch(self.directory, handles, timestamps_ms, values, SOURCE, ended=ended)
-        return Decoded(batch, rejections)
+        is_stale = scan.values.view(np.uint64) == STALE_MARKER
+        ends = good & is_stale
+        good &= ~is_stale
+        return SampleBatch(
+            self.directory,
+            handles[good],
+            timestamps_ms[good],
+            scan.values[good],
+            SOURCE,
+            ended=tuple(zip(handles[ends].tolist(), timestamps_ms[ends].tolist(), strict=True)),
+        )
 
     async def _decode_singly(
         self,
         body: bytes,
-        unknown: list[Unknown],
+        unknown: list[UnknownSeries],
         handles: Ints,
         grant: IngestGrant,
         rejections: Rejections,
     ) -> None:
         """Puts in the handles that are missing; those of series that are not valid stay -1."""
-        for nth, (index, start, stop, first, after) in enumerate(unknown, start=1):
+        for nth, (position, start, stop, first, after) in enumerate(unknown, start=1):
             if nth % LEARN_AT_ONCE == 0:
                 await asyncio.sleep(0)
             try:
@@ -124,7 +136,7 @@ class RemoteWriteDecoder:
             except Refused as refused:
                 rejections.add(
                     refused.code,
-                    FieldError(refused.field, refused.reason, index),
+                    FieldError(refused.field, refused.reason, position),
                     grant.organization_id,
                     after - first + len(message.histograms),
                 )
@@ -135,7 +147,7 @@ class RemoteWriteDecoder:
                 key = self.directory.keys[handle]
                 rejections.add(
                     model.UNSUPPORTED,
-                    FieldError(key.metric_name, "native histograms are not taken", index),
+                    FieldError(key.metric_name, "native histograms are not taken", position),
                     key.organization_id,
                     len(message.histograms),
                 )

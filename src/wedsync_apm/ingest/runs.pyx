@@ -9,8 +9,10 @@ import sys
 
 import numpy as np
 
+from wedsync_apm.ingest.plain_runs import Scan, UnknownSeries
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
@@ -64,6 +66,7 @@ cdef class Runs:
     cdef Py_ssize_t _samples_room
     cdef Unknown *_unknown
     cdef Py_ssize_t _unknown_count, _unknown_room
+    cdef int64_t _earliest, _latest
 
     def __cinit__(self):
         # Which runs meet in one slot is nobody's business.
@@ -115,18 +118,14 @@ cdef class Runs:
         self._place(number)
 
     def scan(self, bytes body not None, Py_ssize_t most):
-        """What is in a body: `(series, samples, handles, times, values, unknown, stale)`.
+        """What is in a body; of more than `most` series or samples the counts alone are right.
 
-        `series` and `samples` are counts. If neither is more than `most`, the columns are whole:
-        of each sample the handle, milliseconds and value. `unknown` are the series that must be
-        looked at one by one: not met before, or with something in them that is no sample. Of each
-        its number in the request, where its message starts and stops in the body, and its first
-        sample and the one after its last, whose handles are -1. `stale` is the count of staleness
-        markers. Raises ValueError for what is no WriteRequest.
+        Raises ValueError for what is no WriteRequest.
         """
         cdef const uint8_t *start = <const uint8_t *>PyBytes_AS_STRING(body)
         cdef Py_ssize_t size = PyBytes_GET_SIZE(body)
         cdef Py_ssize_t series = 0, samples = 0, stale = 0, kept
+        self._earliest, self._latest = INT64_MAX, INT64_MIN
         if self._scan(start, size, most, &series, &samples, &stale) < 0:
             raise ValueError("not a WriteRequest")
         kept = min(samples, most)
@@ -137,7 +136,17 @@ cdef class Runs:
             memcpy(&to_handles[0], self._handles, kept * sizeof(int64_t))
             memcpy(&to_times[0], self._times, kept * sizeof(int64_t))
             memcpy(&to_values[0], self._values, kept * sizeof(double))
-        return series, samples, handles, times, values, self._listed(kept), stale
+        return Scan(
+            series,
+            samples,
+            handles,
+            times,
+            values,
+            self._listed(kept),
+            stale,
+            self._earliest,
+            self._latest,
+        )
 
     cdef list _listed(self, Py_ssize_t samples):
         cdef list listed = []
@@ -145,7 +154,11 @@ cdef class Runs:
         cdef Unknown one
         for at in range(self._unknown_count):
             one = self._unknown[at]
-            listed.append((one.index, one.start, one.stop, one.first, min(one.after, samples)))
+            listed.append(
+                UnknownSeries(
+                    one.index, one.start, one.stop, one.first, min(one.after, samples)
+                )
+            )
         return listed
 
     cdef int _scan(
@@ -223,6 +236,7 @@ cdef class Runs:
                 if place >= self._samples_room:
                     self._grow_samples()
                 self._handles[place], self._times[place], self._values[place] = handle, time, value
+                self._earliest, self._latest = min(self._earliest, time), max(self._latest, time)
                 memcpy(&bits, &value, sizeof(bits))
                 stale[0] += bits == STALE_MARKER
                 continue

@@ -270,8 +270,7 @@ class Writer:
 
     async def _ask_calendar(self, cx: store.Connection, gathered: Gathered) -> None:
         directory = gathered.batches[0].directory
-        present = np.unique(gathered.organization).tolist()
-        named = [directory.organizations[handle] for handle in present]
+        named = [directory.organizations[handle] for handle in gathered.organizations]
         earliest, latest = int(gathered.timestamps_ms.min()), int(gathered.timestamps_ms.max())
         now = time.monotonic()
         asked = self._calendar.missing(named, earliest, latest, now)

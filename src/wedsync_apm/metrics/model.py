@@ -136,6 +136,12 @@ class SeriesDirectory:
         found: Ints = self._organization[handles]
         return found
 
+    def count_by_organization(self, handles: Ints) -> dict[int, int]:
+        """How many of the handles are of each organization, by its position."""
+        counts = np.bincount(self._organization[handles])
+        present = np.flatnonzero(counts)
+        return dict(zip(present.tolist(), counts[present].tolist(), strict=True))
+
     def series_ids(self, handles: Ints) -> NDArray[np.int32]:
         """The database's ids; `UNRESOLVED`, `REFUSED` or `UNKNOWN_ORGANIZATION` where there is
         none."""
@@ -149,6 +155,8 @@ class SeriesDirectory:
         counts, since there may be room again. Both are seconds of the clock given to `resolve`.
         """
         ids, at = self._series_id[handles], self._resolved_at[handles]
+        if not len(handles) or (ids.min() > 0 and at.min() >= older_than):
+            return handles[:0]
         return np.unique(
             handles[(ids == UNRESOLVED) | (at < older_than) | ((ids < 0) & (at < refused_before))]
         )
@@ -219,52 +227,53 @@ def split_blocks(
     2. A block holds one organization, context, source and clock hour (UTC), so that it neither
        spans more than an hour nor crosses a day, which is a partition.
     """
+    if not len(organization):
+        return _no_blocks()
     series_key = organization << 32 | series_ids
     order = np.lexsort((timestamps_ms, series_key))
     key, at = series_key[order], timestamps_ms[order]
     superseded = (key[1:] == key[:-1]) & (at[1:] == at[:-1])
     if superseded.any():
         order = order[np.append(~superseded, True)]
-    hour = timestamps_ms // HOUR_MS
-    columns = (organization[order], hour[order], context[order], source[order])
-    if not _is_ascending(columns):
-        order = order[np.lexsort(columns[::-1])]
-        columns = (organization[order], hour[order], context[order], source[order])
-    starts = _run_starts(columns)
+    block_key = _mixed_radix(organization, timestamps_ms // HOUR_MS, context, source)
+    key = block_key[order]
+    if (key[1:] < key[:-1]).any():
+        order = order[np.argsort(key, kind="stable")]
+        key = block_key[order]
+    heads = np.concatenate(([0], np.flatnonzero(key[1:] != key[:-1]) + 1))
+    starts = np.append(heads, len(order))
     at = timestamps_ms[order]
-    first = np.minimum.reduceat(at, starts[:-1]) if len(at) else at
-    last = np.maximum.reduceat(at, starts[:-1]) if len(at) else at
-    heads = starts[:-1]
+    first = np.minimum.reduceat(at, heads)
+    chosen = order[heads]
     return Blocks(
         starts=starts,
-        organization=columns[0][heads],
-        context=columns[2][heads],
-        source=columns[3][heads],
+        organization=organization[chosen],
+        context=context[chosen],
+        source=source[chosen],
         first_ms=first,
-        last_ms=last,
+        last_ms=np.maximum.reduceat(at, heads),
         series_ids=series_ids[order].astype(np.int32),
-        offsets_ms=(at - np.repeat(first, np.diff(starts))).astype(np.int32),
+        offsets_ms=(at - np.repeat(first, starts[1:] - heads)).astype(np.int32),
         values=values[order],
     )
 
 
-def _is_ascending(columns: tuple[Ints, ...]) -> bool:
-    """Whether rows that belong together already stand together, in order."""
-    settled = np.zeros(max(len(columns[0]) - 1, 0), np.bool_)
-    for column in columns:
-        step = np.diff(column)
-        if bool((~settled & (step < 0)).any()):
-            return False
-        settled |= step > 0
-    return True
+def _no_blocks() -> Blocks:
+    none, none32 = np.zeros(0, np.int64), np.zeros(0, np.int32)
+    return Blocks(np.zeros(1, np.int64), none, none, none, none, none, none32, none32, np.zeros(0))
 
 
-def _run_starts(columns: tuple[Ints, ...]) -> Ints:
-    """Where a new combination of values begins, and the total at the end."""
-    count = len(columns[0])
-    if not count:
-        return np.zeros(1, np.int64)
-    changed = np.zeros(count - 1, np.bool_)
+def _mixed_radix(*columns: Ints) -> Ints:
+    """One number for each combination of values, in the order of the columns.
+
+    Raises OverflowError where there are more combinations than numbers.
+    """
+    combinations, mixed = 1, np.zeros(len(columns[0]), np.int64)
     for column in columns:
-        changed |= column[1:] != column[:-1]
-    return np.concatenate(([0], np.flatnonzero(changed) + 1, [count])).astype(np.int64)
+        least = int(column.min())
+        count = int(column.max()) - least + 1
+        combinations *= count
+        mixed = mixed * count + (column - least)
+    if combinations >= 1 << 63:
+        raise OverflowError("more combinations of block columns than there are numbers")
+    return mixed

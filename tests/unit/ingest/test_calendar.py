@@ -20,7 +20,15 @@ def assigned(
     column = np.array(codes, np.int64)
     contexts: dict[str | None, int] = {"own": 0}
     handles = np.array([directory.organization_handle(one) for one in organizations])
-    cache.apply(directory, handles, np.array(times), column, contexts)
+    present = sorted(set(handles.tolist()))
+    cache.apply(
+        directory,
+        organizations=present,
+        organization=handles,
+        timestamps_ms=np.array(times),
+        codes=column,
+        contexts=contexts,
+    )
     names = list(contexts)
     return [names[code] for code in column]
 

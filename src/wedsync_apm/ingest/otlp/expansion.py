@@ -45,8 +45,11 @@ def label_of(part: Part) -> dict[str, str]:
 
 
 def _text_of(number: float) -> str:
-    """As Prometheus' libraries for Go write a bound or quantile: a whole one without ".0"."""
-    return "+Inf" if math.isinf(number) else repr(number).removesuffix(".0")
+    """As Prometheus' libraries for Go write a bound or quantile: a whole one without ".0".
+
+    Minus zero is zero: JSON may lose the sign, and it is one bound.
+    """
+    return "+Inf" if math.isinf(number) else repr(number + 0.0).removesuffix(".0")
 
 
 def _explicit(histogram: Histogram) -> list[tuple[Part, float]]:
