@@ -102,6 +102,7 @@ def test_people_may_call_these_and_no_others(cx: Connection) -> None:
     assert found == {
         "aggregate_metrics(interval)",
         "apm_blocks_between(uuid,timestamp with time zone,timestamp with time zone,integer[],bigint)",
+        "apm_columns_between(uuid,timestamp with time zone,timestamp with time zone,integer[],bigint)",
         "apm_client_weddings(uuid[],date,date)",
         "apm_current_organization_ids()",
         "apm_my_organizations()",

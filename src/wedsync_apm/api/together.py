@@ -8,7 +8,7 @@ two callers: each transaction is entered as the caller, after the question came.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -16,8 +16,9 @@ from uuid import UUID
 from wedsync_apm.api.requests import choose
 from wedsync_apm.db.pool import Pool
 from wedsync_apm.db.tenant import Actor, tenant_tx
-from wedsync_apm.metrics.expression.read import Need, Selected, read_leaves
-from wedsync_apm.metrics.expression.syntax import BadExpression, Leaf
+from wedsync_apm.metrics.expression.evaluate import Vector
+from wedsync_apm.metrics.expression.read import Need, read_leaves, take_leaves
+from wedsync_apm.metrics.expression.syntax import BadExpression, Leaf, NotAnswered
 from wedsync_apm.metrics.ranges import RangeAnswer
 from wedsync_apm.metrics.store import RangeMemo, RangeQuestion
 from wedsync_apm.organizations.store import find_standing
@@ -57,12 +58,13 @@ class Together:
 
     async def read(
         self, actor: Actor, organization_id: UUID | None, needs: Sequence[Need]
-    ) -> dict[Leaf, Selected]:
+    ) -> dict[Leaf, Vector]:
         """What the needs of one expression come to; each block is read once for all expressions.
 
-        Raises NotFound and NotValid for the organization, NotValid for too much, and BadExpression.
+        Raises NotFound and NotValid for the organization, NotValid and NotAnswered for too much,
+        and BadExpression.
         """
-        answer: asyncio.Future[dict[Leaf, Selected]] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[dict[Leaf, Vector]] = asyncio.get_running_loop().create_future()
         self._ask((actor, organization_id), _Question(answer, needs=needs))
         return await answer
 
@@ -122,32 +124,27 @@ class Together:
         async with tenant_tx(self._pool, actor) as cx:
             owner = choose(await find_standing(cx), organization_id)
             read = await read_leaves(cx, owner, needs) if needs else []
-            selected = dict(zip(needs, read, strict=True))
             for asked in ranges:
                 await asked.prepare(cx, owner, memo)
-            found = [
-                _selected(question, selected)
-                if question.asked is None
-                else await question.asked.answer(cx, owner, memo)
-                for question in questions
-            ]
-        for question, answer in zip(questions, found, strict=True):
-            if isinstance(answer, BadExpression):
-                _tell(question, answer)
+            answers = {asked: await asked.answer(cx, owner, memo) for asked in ranges}
+        taken = dict(zip(needs, await take_leaves(needs, read), strict=True))
+        for question in questions:
+            if question.asked is None:
+                _give(question, taken)
             elif not question.answer.done():
-                question.answer.set_result(answer)
+                question.answer.set_result(answers[question.asked])
 
 
-def _selected(
-    question: _Question, selected: dict[Need, Selected | BadExpression]
-) -> dict[Leaf, Selected] | BadExpression:
-    mine: dict[Leaf, Selected] = {}
+def _give(question: _Question, taken: Mapping[Need, Vector | BadExpression | NotAnswered]) -> None:
+    mine: dict[Leaf, Vector] = {}
     for need in question.needs:
-        one = selected[need]
-        if isinstance(one, BadExpression):
-            return one
+        one = taken[need]
+        if not isinstance(one, Vector):
+            _tell(question, one)
+            return
         mine[need.leaf] = one
-    return mine
+    if not question.answer.done():
+        question.answer.set_result(mine)
 
 
 def _tell(question: _Question, exc: Exception) -> None:

@@ -2,17 +2,19 @@
 
 1. What the expression needs is found out: its leaves, and for each the names and the time.
 2. The catalogue says which series fit; the blocks that can hold their samples are read.
-3. Each leaf is taken over all instants at once, and then the rest of the expression.
+3. Each leaf is taken over all instants at once, and with those of other questions that are like it.
+4. From the leaves comes the rest of the expression.
 
 A platform reader's samples are taken some organizations at a time, so that the memory does not
 grow with their number.
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import numpy as np
@@ -41,6 +43,8 @@ from wedsync_apm.metrics.reading.store import read_samples
 
 MOST_VALUES: Final = 5_000_000
 """Series times instants of one leaf."""
+_VALUES_AT_A_TIME: Final = 1_000_000
+"""The same of several leaves that are taken as one."""
 _SERIES_AT_A_TIME: Final = 2_000
 _SMALL: Final = 50_000
 """Samples that are worked on in the event loop; more would keep other requests waiting."""
@@ -56,6 +60,11 @@ class Grid:
     step_ms: int = 1
 
     @property
+    def count(self) -> int:
+        """How many there are."""
+        return (self.end_ms - self.start_ms) // self.step_ms + 1
+
+    @property
     def instants_ms(self) -> Ints:
         """All of them."""
         return np.arange(self.start_ms, self.end_ms + 1, self.step_ms, dtype=np.int64)
@@ -63,16 +72,16 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """A leaf and the time [from, behind) of the samples that it may take, in milliseconds."""
+    """A leaf over a grid."""
 
     leaf: Leaf
-    span: tuple[int, int]
+    grid: Grid
 
-    @classmethod
-    def of(cls, leaf: Leaf, grid: Grid) -> "Need":
-        """What the leaf takes over the grid."""
-        first = grid.start_ms - leaf.offset_ms - leaf.range_ms
-        return cls(leaf, (first, grid.end_ms - leaf.offset_ms + 1))
+    @property
+    def span(self) -> tuple[int, int]:
+        """The time [from, behind) of the samples that it may take, in milliseconds."""
+        first = self.grid.start_ms - self.leaf.offset_ms - self.leaf.range_ms
+        return first, self.grid.end_ms - self.leaf.offset_ms + 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,17 +135,50 @@ async def _read(
     return await read_samples(cx, organization_id, *span, series_ids)
 
 
-async def answer(
-    expression: Expression, grid: Grid, selected: Mapping[Leaf, Selected]
-) -> Vector | Floats:
-    """What the expression comes to. Raises NotAnswered and AmbiguousAnswer."""
-    instants = grid.instants_ms
-    found: dict[Leaf, Vector] = {}
-    for leaf, one in selected.items():
-        _check_size(len(one.series), instants)
-        matrix = await _take(leaf, one.series, one.line, instants)
-        found[leaf] = Vector([series.labels for series in one.series], matrix)
-    return evaluate(expression, found)
+async def take_leaves(
+    needs: Sequence[Need], selected: Sequence[Selected | BadExpression]
+) -> list[Vector | BadExpression | NotAnswered]:
+    """What each need comes to. Those that differ in nothing but their series, as the panels of a
+    dashboard do, are taken as one. One that is too large has its error instead."""
+    found: dict[int, Vector | BadExpression | NotAnswered] = {}
+    alike: defaultdict[Any, list[tuple[int, Selected]]] = defaultdict(list)
+    for place, (need, one) in enumerate(zip(needs, selected, strict=True)):
+        if isinstance(one, BadExpression):
+            found[place] = one
+            continue
+        try:
+            _check_size(len(one.series), need.grid)
+        except NotAnswered as exc:
+            found[place] = exc
+        else:
+            alike[replace(need.leaf, matchers=()), need.grid, id(one.line)].append((place, one))
+    for (leaf, grid, _), those in alike.items():
+        for some in _batches(those, _VALUES_AT_A_TIME // grid.count):
+            series = [one for _, selection in some for one in selection.series]
+            matrix = await _take(leaf, series, some[0][1].line, grid.instants_ms)
+            first = 0
+            for place, selection in some:
+                rows = slice(first, first + len(selection.series))
+                labels = [one.labels for one in selection.series]
+                found[place] = Vector(labels, Matrix(matrix.values[rows], matrix.present[rows]))
+                first = rows.stop
+    return [found[place] for place in range(len(needs))]
+
+
+def _batches(
+    those: Sequence[tuple[int, Selected]], most_series: int
+) -> Iterator[list[tuple[int, Selected]]]:
+    """Some at a time, with as many series together; one with more is alone."""
+    some: list[tuple[int, Selected]] = []
+    series = 0
+    for one in those:
+        if some and series + len(one[1].series) > most_series:
+            yield some
+            some, series = [], 0
+        some.append(one)
+        series += len(one[1].series)
+    if some:
+        yield some
 
 
 async def answer_for_platform(
@@ -155,14 +197,14 @@ async def answer_for_platform(
             cx, _named_organization(leaf), None if name is None else [name]
         )
         series = select(listed, leaf.matchers)
-        _check_size(len(series), instants)
+        _check_size(len(series), grid)
         labels: list[Labels] = []
         parts: list[Matrix] = []
         for some in _portions(series):
             line = await store.read_platform_samples(
                 cx,
                 list({one.organization_id for one in some}),
-                *Need.of(leaf, grid).span,
+                *Need(leaf, grid).span,
                 [one.id for one in some],
             )
             parts.append(await _take(leaf, some, line, instants))
@@ -181,10 +223,10 @@ def _named_organization(leaf: Leaf) -> list[UUID] | None:
         return []
 
 
-def _check_size(series: int, instants: Ints) -> None:
-    if series * len(instants) > MOST_VALUES:
+def _check_size(series: int, grid: Grid) -> None:
+    if series * grid.count > MOST_VALUES:
         raise NotAnswered(
-            f"the selector means {series} series at {len(instants)} instants; at most"
+            f"the selector means {series} series at {grid.count} instants; at most"
             f" {MOST_VALUES} values are answered: narrow it or take a wider step"
         )
 

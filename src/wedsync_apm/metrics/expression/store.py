@@ -68,7 +68,7 @@ async def read_platform_samples(
         "to": to_datetime(behind_ms),
         "series_ids": wanted.tolist(),
     }
-    return await fetch_line(cx, Q.list_platform_blocks, parameters, wanted, (from_ms, behind_ms))
+    return await fetch_line(cx, Q.list_platform_columns, parameters, wanted, (from_ms, behind_ms))
 
 
 async def note_platform_read(cx: Connection, expression: str) -> bool:

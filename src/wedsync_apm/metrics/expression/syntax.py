@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final
 
 import promql_parser
@@ -119,8 +120,10 @@ Expression = Leaf | Number | Aggregate | Arithmetic
 _ARITHMETIC: Final = frozenset("+-*/%^")
 
 
+@lru_cache(maxsize=1_000)
 def parse(text: str) -> Expression:
-    """The meaning of a text. Raises BadExpression and NotAnswered."""
+    """The meaning of a text: of one that was asked before, as a dashboard does, at once. Raises
+    BadExpression and NotAnswered."""
     bare = _QUOTED.sub("", text)
     if len(text) > LONGEST_EXPRESSION or len(_OPERATOR.findall(bare)) > MOST_OPERATORS:
         raise BadExpression(

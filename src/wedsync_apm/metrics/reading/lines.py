@@ -10,11 +10,15 @@ from numpy.typing import NDArray
 from wedsync_apm.metrics.blocks.decoding import COMPACTED, WRITE_BATCH, Row, decode_rows
 from wedsync_apm.metrics.blocks.wire import read_array
 from wedsync_apm.metrics.model import Floats, Ints
-from wedsync_apm.metrics.reading.wire import PackedArrays
+from wedsync_apm.metrics.reading.wire import read_lines
 
 SeriesIds = NDArray[np.int32]
 
 _MOST_STRETCHES: Final = 8
+_LEVEL, _SERIES, _OFFSETS, _VALUES, _BITS = 1, 3, 4, 5, 18
+"""Where columns stand; behind the bits stand those of the batches."""
+_VALUE_BYTES: Final = 12
+"""Of a value with its length, as PostgreSQL sends it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,40 +57,48 @@ class Line:
 
 def decode(rows: Sequence[tuple[Any, ...]], wanted: SeriesIds) -> list[Part]:
     """The samples of some series in rows whose arrays are as they came."""
-    compacted = [_row(row) for row in rows if row[1] == COMPACTED]
+    compacted = [_row(row) for row in rows if row[_LEVEL] == COMPACTED]
     columns = decode_rows(compacted, wanted)
     return [
-        _decode_batches([row for row in rows if row[1] == WRITE_BATCH], wanted),
+        *(_decode_batches(row, wanted) for row in rows if row[_LEVEL] == WRITE_BATCH),
         Part(columns.series, columns.timestamps_ms, columns.values, columns.order),
     ]
 
 
+def most_samples(row: tuple[Any, ...]) -> int:
+    """About how many samples there can be in a row."""
+    values, bits = row[_VALUES] or b"", row[_BITS] or b""
+    return len(values) // _VALUE_BYTES + len(bits)
+
+
 def _row(row: tuple[Any, ...]) -> Row:
-    """A compacted row; its bits stand last."""
-    *columns, bits = row
+    """A compacted row; its bits stand last of what it has."""
+    *columns, bits = row[: _BITS + 1]
     read: list[Any] = [read_array(one) if isinstance(one, bytes) else one for one in columns]
     return Row(*[*read, bits])
 
 
-def _decode_batches(rows: Sequence[tuple[Any, ...]], wanted: SeriesIds) -> Part:
-    if not rows:
-        return NOTHING
-    block_ids, _, first_ms, series_ids, offsets_ms, values = (
-        [row[column] for row in rows] for column in range(6)
-    )
-    packed = PackedArrays.of(series_ids, ">i4")
-    series = packed.values()
-    chosen = np.flatnonzero(is_among(series, wanted))
-    place = np.repeat(np.arange(len(rows)), packed.counts)[chosen]
+def _decode_batches(row: tuple[Any, ...], wanted: SeriesIds) -> Part:
+    """Write batches of one size: their values are lines, and so are the series and offsets of those
+    that have others than the batch before."""
+    series, offsets, values = (read_lines(row[place]) for place in (_SERIES, _OFFSETS, _VALUES))
+    block_ids, first_ms, numbers, is_new = map(read_array, row[_BITS + 1 :])
+    # Nothing says in which order the database brings them.
+    new = numbers[is_new == 1]
+    order = np.argsort(new)
+    line = order[np.searchsorted(new[order], numbers, side="right") - 1]
+    # By series, then by batch, which is nearly the order that is wanted.
+    place, batch = np.nonzero(is_among(series, wanted).T[:, line])
+    line = line[batch]
     return Part(
-        series[chosen],
-        np.array(first_ms, np.int64)[place] + PackedArrays.of(offsets_ms, ">i4").values(chosen),
-        PackedArrays.of(values, ">f8").values(chosen),
-        np.array(block_ids, np.int64)[place],
+        series[line, place].astype(np.int32),
+        first_ms[batch] + offsets[line, place],
+        values[batch, place].astype(np.float64),
+        block_ids[batch],
     )
 
 
-def is_among(series: SeriesIds, wanted: SeriesIds) -> NDArray[np.bool_]:
+def is_among(series: NDArray[Any], wanted: SeriesIds) -> NDArray[np.bool_]:
     """Which of the series are wanted; `wanted` ascends."""
     if not len(wanted):
         return np.zeros(len(series), np.bool_)

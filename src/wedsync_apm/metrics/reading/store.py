@@ -11,14 +11,14 @@ from psycopg.rows import tuple_row
 from wedsync_apm.clock import to_datetime
 from wedsync_apm.db.pool import Connection
 from wedsync_apm.db.queries import load_queries
-from wedsync_apm.metrics.reading.lines import Line, SeriesIds, decode, line_up
+from wedsync_apm.metrics.reading.lines import Line, SeriesIds, decode, line_up, most_samples
 from wedsync_apm.metrics.reading.wire import keep_arrays_packed
 
 Q = load_queries(__package__)
 
 MOST_BYTES: Final = 128 * 1024 * 1024
 """Of values in write batches that one question may read."""
-_MANY_ROWS: Final = 5_000
+_MANY_SAMPLES: Final = 250_000
 
 
 async def read_samples(
@@ -36,7 +36,7 @@ async def read_samples(
         "series_ids": wanted.tolist(),
         "most_bytes": MOST_BYTES,
     }
-    return await fetch_line(cx, Q.list_blocks_between, parameters, wanted, (from_ms, behind_ms))
+    return await fetch_line(cx, Q.list_columns_between, parameters, wanted, (from_ms, behind_ms))
 
 
 async def fetch_line(
@@ -47,12 +47,12 @@ async def fetch_line(
     span: tuple[int, int],
 ) -> Line:
     """The samples of some series (ascending) and a span in the rows that a query finds; it has the
-    columns of `list_blocks_between`."""
+    columns of `list_columns_between`."""
     async with cx.cursor(binary=True, row_factory=tuple_row) as cursor:
         keep_arrays_packed(cursor)
         await cursor.execute(query, parameters)
         rows = await cursor.fetchall()
-    if len(rows) > _MANY_ROWS:
+    if sum(map(most_samples, rows)) > _MANY_SAMPLES:
         # Beside the event loop, where other requests would notice.
         return await asyncio.to_thread(lambda: line_up(decode(rows, wanted), *span))
     return line_up(decode(rows, wanted), *span)

@@ -4,6 +4,7 @@ A dashboard reads a thousand rows of fifty samples: a call for each array would 
 else. So the arrays of a column stay bytes until they are laid end to end, and are decoded then.
 """
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -25,6 +26,13 @@ _WORDS: Final = {">i4": 2, ">i8": 3, ">f8": 3}
 """Of an element with the length before it."""
 
 
+_TWO_DIMENSIONS: Final = struct.Struct(">iiiiiii")
+"""Dimensions, whether there are nulls, the elements' type; of each dimension size and bound."""
+_ELEMENTS: Final = {
+    oid: np.dtype([("length", ">i4"), ("value", kind)]) for oid, kind in ((23, ">i4"), (701, ">f8"))
+}
+
+
 class _BitsLoader(Loader):
     format = Format.BINARY
 
@@ -38,6 +46,18 @@ def keep_arrays_packed(cursor: AsyncCursor[Any]) -> None:
     for oid in _ARRAYS.values():
         cursor.adapters.register_loader(oid, ByteaBinaryLoader)
     cursor.adapters.register_loader(_VARBIT, _BitsLoader)
+
+
+def read_lines(data: bytes) -> NDArray[Any]:
+    """A two-dimensional array of int4 or float8 without nulls, as it lies in the bytes.
+
+    Raises ValueError for any other.
+    """
+    dimensions, has_nulls, oid, lines, _, length, _ = _TWO_DIMENSIONS.unpack_from(data)
+    if dimensions != 2 or has_nulls:
+        raise ValueError("an array of lines has two dimensions and no nulls")
+    elements = np.frombuffer(data, _ELEMENTS[oid], -1, _TWO_DIMENSIONS.size)
+    return elements["value"].reshape(lines, length)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
