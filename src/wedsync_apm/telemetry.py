@@ -88,6 +88,8 @@ class _Family:
             _registry[name] = self
 
     def _key(self, labels: dict[str, str]) -> tuple[str, ...]:
+        if not labels and not self.labels:
+            return ()
         if labels.keys() != set(self.labels):
             raise ValueError(f"{self.name} takes the labels {self.labels}, got {tuple(labels)}")
         return tuple(str(labels[label]) for label in self.labels)

@@ -4,11 +4,10 @@ few seconds, so that a flush asks the database once for all that it does not kno
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
-from uuid import UUID
 
 import numpy as np
 
-from wedsync_apm.metrics.model import CALENDAR, Ints, SeriesDirectory
+from wedsync_apm.metrics.model import CALENDAR, Ints
 
 REFRESH_SECONDS: Final = 5.0
 """A wedding that is entered or moved shows on samples after this long at the latest."""
@@ -35,21 +34,19 @@ class _Known:
 
 
 class CalendarCache:
-    """The spans of each organization that sent samples of late, the most telling one first."""
+    """The spans of the organizations of a directory, by their positions in it; of each the most
+    telling one first."""
 
     def __init__(self) -> None:
-        self._known: dict[UUID, _Known] = {}
-
-    def __len__(self) -> int:
-        return len(self._known)
+        self._known: dict[int, _Known] = {}
 
     def range_for(self, earliest_ms: int, latest_ms: int, now_ms: int) -> tuple[int, int]:
         """What to ask the database for, so that samples of the usual ages are covered too."""
         return min(earliest_ms, now_ms - _BEFORE_MS), max(latest_ms, now_ms + _AFTER_MS)
 
     def missing(
-        self, organizations: Sequence[UUID], earliest_ms: int, latest_ms: int, now: float
-    ) -> list[UUID]:
+        self, organizations: Sequence[int], earliest_ms: int, latest_ms: int, now: float
+    ) -> list[int]:
         """Whom to ask for before samples of that range are stored.
 
         As soon as one answer is too old, all that are half as old are asked for along with it: one
@@ -67,22 +64,18 @@ class CalendarCache:
 
     def learn(
         self,
-        asked: Iterable[UUID],
+        asked: Iterable[int],
         start_ms: int,
         end_ms: int,
-        spans: Mapping[UUID, Sequence[ContextSpan]],
+        spans: Mapping[int, Sequence[ContextSpan]],
         now: float,
     ) -> None:
         """Remembers an answer; an organization without spans in that range has no wedding there."""
         for one in asked:
             self._known[one] = _Known(now, start_ms, end_ms, tuple(spans.get(one, ())))
-        if len(self._known) > 200_000:
-            fresh = now - REFRESH_SECONDS
-            self._known = {key: k for key, k in self._known.items() if k.asked_at > fresh}
 
     def apply(
         self,
-        directory: SeriesDirectory,
         *,
         organizations: Iterable[int],
         organization: Ints,
@@ -95,9 +88,7 @@ class CalendarCache:
         distinct ones of `organization`."""
         undecided = codes == CALENDAR
         codes[undecided] = contexts.setdefault(None, len(contexts))
-        with_weddings = [
-            handle for handle in organizations if self._known[directory.organizations[handle]].spans
-        ]
+        with_weddings = [handle for handle in organizations if self._known[handle].spans]
         if not with_weddings:
             return
         order = np.argsort(organization, kind="stable")
@@ -108,12 +99,12 @@ class CalendarCache:
             rows = order[start:stop]
             rows = rows[undecided[rows]]
             at = timestamps_ms[rows]
-            for span in reversed(self._known[directory.organizations[handle]].spans):
+            for span in reversed(self._known[handle].spans):
                 inside = (at >= span.start_ms) & (at < span.end_ms)
                 if inside.any():
                     codes[rows[inside]] = contexts.setdefault(span.context, len(contexts))
 
-    def _covers(self, one: UUID, earliest_ms: int, latest_ms: int, now: float) -> bool:
+    def _covers(self, one: int, earliest_ms: int, latest_ms: int, now: float) -> bool:
         known = self._known.get(one)
         return (
             known is not None

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wedsync_apm.ingest import model
+from wedsync_apm.ingest.arrays import PackedBlocks
 from wedsync_apm.ingest.calendar import CalendarCache
-from wedsync_apm.ingest.copy_format import PackedBlocks
 from wedsync_apm.metrics.model import (
     CALENDAR,
     REFUSED,
@@ -90,7 +90,6 @@ def pack(gathered: Gathered, calendar: CalendarCache) -> PackedBlocks:
     """Blocks; the calendar must know the organizations and times."""
     directory = gathered.batches[0].directory
     calendar.apply(
-        directory,
         organizations=gathered.organizations,
         organization=gathered.organization,
         timestamps_ms=gathered.timestamps_ms,

@@ -87,7 +87,6 @@ class Writer:
         self._refusals_due = 0.0
         self._wake = asyncio.Event()
         self._closing = False
-        self._calendar = CalendarCache()
 
     async def write(self, batch: SampleBatch, sender: UUID | None = None) -> Written:
         """Returns when the batch is committed. `sender` is the organization that it comes from,
@@ -252,11 +251,11 @@ class Writer:
             gathered = gather([jobs[index].batch for index in indexes])
             written.update(zip(indexes, gathered.results, strict=True))
             if len(gathered.ids):
-                await self._ask_calendar(cx, gathered)
-                packed.append(pack(gathered, self._calendar))
+                calendar = await self._ask_calendar(cx, gathered)
+                packed.append(pack(gathered, calendar))
                 NOT_FINITE.inc(int(len(gathered.values) - np.isfinite(gathered.values).sum()))
         ended = ended_series([job.batch for job in jobs])
-        await store.store_flush(cx, packed, ended, copy=self._line.can_copy)
+        await store.store_flush(cx, packed, ended, prepared=self._line.is_prepared)
         STORED.inc(sum(result.stored for result in written.values()))
         return [written[index] for index in range(len(jobs))]
 
@@ -268,17 +267,21 @@ class Writer:
             handles = np.concatenate([all_handles(batch) for batch in late])
             await self._resolver.resolve(late[0].directory, handles, older_than=since)
 
-    async def _ask_calendar(self, cx: store.Connection, gathered: Gathered) -> None:
+    async def _ask_calendar(self, cx: store.Connection, gathered: Gathered) -> CalendarCache:
+        """What the calendar says of these samples' organizations and times."""
         directory = gathered.batches[0].directory
-        named = [directory.organizations[handle] for handle in gathered.organizations]
+        calendar = directory.companion(CalendarCache, CalendarCache)
         earliest, latest = int(gathered.timestamps_ms.min()), int(gathered.timestamps_ms.max())
         now = time.monotonic()
-        asked = self._calendar.missing(named, earliest, latest, now)
+        asked = calendar.missing(gathered.organizations, earliest, latest, now)
         if asked:
             now_ms = int(utcnow().timestamp() * 1000)
-            start, end = self._calendar.range_for(earliest, latest, now_ms)
-            spans = await store.find_wedding_contexts(cx, asked, start, end)
-            self._calendar.learn(asked, start, end, spans, now)
+            start, end = calendar.range_for(earliest, latest, now_ms)
+            named = {directory.organizations[handle]: handle for handle in asked}
+            spans = await store.find_wedding_contexts(cx, list(named), start, end)
+            found = {named[organization_id]: own for organization_id, own in spans.items()}
+            calendar.learn(asked, start, end, found, now)
+        return calendar
 
     async def _flush_refusals(self) -> None:
         refusals, self._refusals = self._refusals, {}

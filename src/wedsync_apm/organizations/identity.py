@@ -158,12 +158,12 @@ class Authenticator:
         return identity
 
     async def _check_key(self, secret: str) -> Identity:
-        if not keys.is_well_formed(secret):
-            raise Unauthorized("This is not an API key.")
         key_hash = keys.hash_key(secret)
         believed = self._known_keys.get(key_hash)
         if believed is not None and believed[0] > self._clock():
             key = believed[1]
+        elif not keys.is_well_formed(secret):
+            raise Unauthorized("This is not an API key.")
         else:
             key = await self._look_up_key(key_hash)
         if key is None:

@@ -1,30 +1,22 @@
 """Which context a sample gets from the calendar, and when the calendar is asked."""
 
-from uuid import UUID
-
 import numpy as np
 
 from wedsync_apm.ingest.calendar import REFRESH_SECONDS, CalendarCache, ContextSpan
-from wedsync_apm.metrics.model import CALENDAR, SeriesDirectory
+from wedsync_apm.metrics.model import CALENDAR
 
-A, B, C = (UUID(int=n) for n in (1, 2, 3))
+A, B, C = range(3)
 RANGE = (0, 1_000_000)
 
 
 def assigned(
-    cache: CalendarCache, organizations: list[UUID], times: list[int], codes: list[int]
+    cache: CalendarCache, organizations: list[int], times: list[int], codes: list[int]
 ) -> list[str | None]:
-    directory = SeriesDirectory()
-    for one in (C, B, A):
-        directory.organization_handle(one)
     column = np.array(codes, np.int64)
     contexts: dict[str | None, int] = {"own": 0}
-    handles = np.array([directory.organization_handle(one) for one in organizations])
-    present = sorted(set(handles.tolist()))
     cache.apply(
-        directory,
-        organizations=present,
-        organization=handles,
+        organizations=sorted(set(organizations)),
+        organization=np.array(organizations),
         timestamps_ms=np.array(times),
         codes=column,
         contexts=contexts,
