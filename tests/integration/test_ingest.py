@@ -25,7 +25,6 @@ from tests.support.people import (
 )
 from tests.support.postgres import Database
 from tests.support.remote_write import HEADERS, STALE, label, packed, series
-from wedsync_apm.ingest import store
 from wedsync_apm.ingest.limits import IngestLimits
 from wedsync_apm.ingest.writer import NOT_FINITE
 
@@ -91,15 +90,6 @@ async def write(client: httpx.AsyncClient, *parts: bytes, key: str = "a") -> htt
 
 def sample(**more: Any) -> dict[str, Any]:
     return {"service_name": "forms", "metric_name": "submission_time", "value": 1.0} | more
-
-
-async def test_both_ways_into_the_table_are_tested(
-    any_database: Database, request: pytest.FixtureRequest
-) -> None:
-    cx = await store.connect(any_database.writer)
-    async with cx:
-        is_superusers = "superuser" in request.node.name
-        assert await store.can_copy(cx) is is_superusers
 
 
 async def test_a_json_sample_comes_back_as_it_went_in(

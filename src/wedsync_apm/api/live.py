@@ -101,7 +101,7 @@ class Hub:
     def __init__(self) -> None:
         self.boot = secrets.token_hex(4)
         self._clients: set[Client] = set()
-        self._kept: deque[Event] = deque(maxlen=KEPT_EVENTS)
+        self._kept: deque[tuple[int, str]] = deque(maxlen=KEPT_EVENTS)
         self._number = 0
         self._gap_at = 0
 
@@ -110,26 +110,16 @@ class Hub:
         await listen(conninfo, [CHANNEL], self.hear, on_gap=self.forget)
 
     def hear(self, channel: str, payload: str) -> None:
-        """One notification. What cannot be read is left out: nothing may stop the listening."""
-        try:
-            said = json.loads(payload)
-            one, many = said.get("organization_id"), said.get("organization_ids")
-            named = [one] if one is not None else many
-            self._number += 1
-            event = Event(
-                self._number,
-                str(said["topic"]),
-                None if named is None else frozenset(UUID(text) for text in named),
-                json.dumps(
-                    {key: said.get(key) for key in ("topic", "id", "action", "organization_id")}
-                ),
-            )
-        except (ValueError, KeyError, TypeError, AttributeError) as exc:
-            log.warning("A notification cannot be read: %s", exc, extra={"action": "hear_event"})
+        """One notification, which is read only if there is somebody to hear it: ingest makes
+        hundreds a second. What cannot be read is left out: nothing may stop the listening."""
+        self._number += 1
+        self._kept.append((self._number, payload))
+        if not self._clients:
             return
-        self._kept.append(event)
-        for client in tuple(self._clients):
-            client.offer(event)
+        event = _read(self._number, payload)
+        if event is not None:
+            for client in tuple(self._clients):
+                client.offer(event)
 
     def forget(self) -> None:
         """After a gap nobody knows what was missed: every client shall read anew."""
@@ -165,13 +155,14 @@ class Hub:
         if boot != self.boot or not number.isdecimal() or len(number) > 18:
             return None
         last = int(number)
-        oldest = self._kept[0].number if self._kept else self._number + 1
+        oldest = self._kept[0][0] if self._kept else self._number + 1
         if not max(self._gap_at, oldest - 1) <= last <= self._number:
             return None
+        missed = (_read(number, payload) for number, payload in self._kept if number > last)
         return [
             event
-            for event in self._kept
-            if event.number > last and event.topic in client.topics and client.audience.hears(event)
+            for event in missed
+            if event and event.topic in client.topics and client.audience.hears(event)
         ]
 
     def position(self) -> str:
@@ -231,6 +222,24 @@ async def stream(
             elif client.audience.hears(following):
                 yield _frame(following.topic, f"{hub.boot}-{following.number}", following.data)
         yield _frame("bye", hub.position(), "{}")
+
+
+def _read(number: int, payload: str) -> Event | None:
+    try:
+        said = json.loads(payload)
+        one, many = said.get("organization_id"), said.get("organization_ids")
+        named = [one] if one is not None else many
+        return Event(
+            number,
+            str(said["topic"]),
+            None if named is None else frozenset(UUID(text) for text in named),
+            json.dumps(
+                {key: said.get(key) for key in ("topic", "id", "action", "organization_id")}
+            ),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        log.warning("A notification cannot be read: %s", exc, extra={"action": "hear_event"})
+        return None
 
 
 def _frame(event: str, number: str, data: str) -> bytes:

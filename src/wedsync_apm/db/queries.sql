@@ -284,3 +284,7 @@ select
 -- For the ready page: which versions the database has.
 select version, checksum
 from apm_private.migrations
+
+-- find_backend [apm_writer] --
+-- The server process that runs this: a pooler tells its clients another number.
+select pg_backend_pid() as pid

@@ -28,7 +28,8 @@ class Line:
         self._cx: store.Connection | None = None
         self.connected_at = 0.0
         """By the monotonic clock. What was known before may be another database's."""
-        self.can_copy = False
+        self.is_prepared = False
+        """Whether the server keeps the plan of what this connection does most."""
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[store.Connection]:
@@ -62,7 +63,7 @@ class Line:
         if self._cx is None or self._cx.closed:
             self._cx = await store.connect(self._conninfo)
             self.connected_at = time.monotonic()
-            self.can_copy = await store.can_copy(self._cx)
+            self.is_prepared = await store.STORE_BLOCKS.prepare(self._cx)
         return self._cx
 
     @asynccontextmanager

@@ -1,25 +1,16 @@
--- find_writer_rights [apm_writer] --
--- Whether COPY is open to us: it is refused to every role that row-level security binds.
-select rolsuper or rolbypassrls as can_copy from pg_catalog.pg_roles where rolname = current_user
-
 -- resolve_series [apm_writer] --
 -- The catalogue's ids of the series of many organizations, in their order; made where they are new and there is room.
-select array_agg(
-    coalesce(
-        r.series_id,
-        case when r.is_known then %(refused)s::int else %(unknown_organization)s::int end
-    )
-    order by r.ordinal
-) as series_ids
-from apm_private.resolve_many_series(
+select apm_private.find_or_make_series(
     %(organization_ids)b::uuid[],
     %(service_names)b::text[],
     %(metric_names)b::text[],
     %(metric_types)b::text[],
     %(units)b::text[],
     %(tags)b::text[]::jsonb[],
-    %(series_limit)s::int
-) as r
+    %(series_limit)s::int,
+    %(refused)s::int,
+    %(unknown_organization)s::int
+) as series_ids
 
 -- find_wedding_contexts [apm_writer] --
 -- The spans in which samples of these organizations get a wedding context, the most telling one first.
@@ -34,21 +25,14 @@ from apm_private.wedding_contexts(
     timestamptz 'epoch' + %(end_ms)s::bigint * interval '1 millisecond'
 ) as c
 
--- announce_flush [apm_writer] --
--- Tells the readers of new blocks which ones come in this transaction; comes before the blocks, so that
--- the table does not announce each one by itself.
+-- store_blocks [apm_writer] --
+-- A flush: tells the readers which blocks come in this transaction, before the first of them, so that the table
+-- does not announce each one by itself; then cuts them out of the columns.
 with announced as (
     insert into apm_private.flushes (organization_ids, earliest, latest)
-    values (
-        %(organization_ids)s::uuid[],
-        %(earliest)s::timestamptz[],
-        %(latest)s::timestamptz[]
-    )
+    values (%(organization_ids)b::uuid[], %(earliest)b::timestamptz[], %(latest)b::timestamptz[])
+    returning set_config('apm.batch', 'on', true), pg_notify('apm_live', %(event)b::text)
 )
-select set_config('apm.batch', 'on', true), pg_notify('apm_live', %(event)s::text)
-
--- insert_blocks [apm_writer] --
--- The blocks of a flush where COPY is closed to us: the same arrays, cut here.
 insert into public.apm_metrics (
     organization_id, "timestamp", ends_at, series_ids, offsets_ms, metric_values, wedding_context, apm_source
 )
@@ -59,24 +43,29 @@ select
     (%(series_ids)b::int4[])[b.start_at : b.stop_at],
     (%(offsets_ms)b::int4[])[b.start_at : b.stop_at],
     (%(metric_values)b::float8[])[b.start_at : b.stop_at],
-    b.wedding_context::jsonb,
-    b.apm_source
-from unnest(
+    (%(wedding_contexts)b::text[])[b.context_at]::jsonb,
+    (%(apm_sources)b::text[])[b.source_at]
+from announced as a
+cross join unnest(
     %(organization_ids)b::uuid[],
     %(earliest)b::timestamptz[],
     %(latest)b::timestamptz[],
     %(start_ats)b::int4[],
     %(stop_ats)b::int4[],
-    %(wedding_contexts)b::text[],
-    %(apm_sources)b::text[]
-) as b (organization_id, earliest, latest, start_at, stop_at, wedding_context, apm_source)
+    %(context_ats)b::int4[],
+    %(source_ats)b::int4[]
+) as b (organization_id, earliest, latest, start_at, stop_at, context_at, source_at)
 
 -- end_series [apm_writer] --
 -- Notes that the sender declared these series of one organization over.
 select apm_private.end_series(
-    %(organization_id)s::uuid,
-    %(series_ids)s::int4[],
-    %(ended_at)s::timestamptz[]
+    %(organization_id)b::uuid,
+    %(series_ids)b::int4[],
+    array(
+        select timestamptz 'epoch' + u.ended_ms * interval '1 millisecond'
+        from unnest(%(ended_ms)b::bigint[]) with ordinality as u (ended_ms, place)
+        order by u.place
+    )
 )
 
 -- count_refusals [apm_writer] --

@@ -1,7 +1,7 @@
 """What the writer asks the database: series ids, the calendar, and to keep the blocks."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -10,27 +10,26 @@ import msgspec
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
-from psycopg import sql
+from psycopg import errors
 from psycopg.adapt import Buffer, Dumper, PyFormat
 from psycopg.pq import Format
 from psycopg.rows import DictRow, dict_row
 
-from wedsync_apm.db.copying import copy_in
 from wedsync_apm.db.queries import load_queries
-from wedsync_apm.ingest.calendar import ContextSpan
-from wedsync_apm.ingest.copy_format import (
-    COLUMNS,
+from wedsync_apm.db.statement import Statement
+from wedsync_apm.ingest.arrays import (
     FLOAT8_OID,
     INT4_OID,
-    TIMESTAMPTZ_OID,
     UUID_OID,
     PackedBlocks,
     pack_array,
-    pack_copy,
-    postgres_microseconds,
+    pack_texts,
+    pack_times,
+    pack_uuids,
 )
+from wedsync_apm.ingest.calendar import ContextSpan
 from wedsync_apm.ingest.model import Refusal
-from wedsync_apm.metrics.model import REFUSED, UNKNOWN_ORGANIZATION, Ints, SeriesKey
+from wedsync_apm.metrics.model import REFUSED, UNKNOWN_ORGANIZATION, OrganizationForms, SeriesKey
 
 Q = load_queries(__package__)
 
@@ -42,17 +41,9 @@ LIVE_CHANNEL: Final = "apm_live"
 MOST_ANNOUNCED_ORGANIZATIONS: Final = 150
 """A notification carries at most 8,000 bytes."""
 
-_ARRAY_OIDS: Final = {
-    INT4_OID: 1007,
-    FLOAT8_OID: 1022,
-    TIMESTAMPTZ_OID: 1185,
-    UUID_OID: 2951,
-}
-_COPY: Final = (
-    sql.SQL("copy public.apm_metrics ({}) from stdin (format binary)")
-    .format(sql.SQL(", ").join(map(sql.Identifier, COLUMNS)))
-    .as_bytes()
-)
+STORE_BLOCKS: Final = Statement("store_blocks", Q.store_blocks)
+
+_ARRAY_OIDS: Final = {UUID_OID: 2951}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +83,6 @@ async def connect(conninfo: str) -> Connection:
     )
     cx.adapters.register_dumper(_Array, _ArrayDumper)
     return cx
-
-
-async def can_copy(cx: Connection) -> bool:
-    """Whether COPY is open to this login."""
-    row = await (await cx.execute(Q.find_writer_rights)).fetchone()
-    return bool(row and row["can_copy"])
 
 
 async def resolve_series(
@@ -145,79 +130,54 @@ async def store_flush(
     packed: Sequence[PackedBlocks],
     ended: Mapping[UUID, Mapping[int, int]],
     *,
-    copy: bool,
+    prepared: bool = False,
 ) -> None:
     """Writes and announces the blocks, and notes for each organization which series ended, at
-    which millisecond: all of it, in one transaction of its own, or nothing."""
-    if copy and packed:
-        statements = [_bound(cx, Q.announce_flush, _announced(packed))]
-        statements += [_bound(cx, Q.end_series, end) for end in _ends(ended)]
-        data = pack_copy(packed)
-        await copy_in(cx, b"; ".join([*statements, _COPY]), data)
+    which millisecond: all of it, in one transaction of its own, or nothing.
+
+    `prepared`: `STORE_BLOCKS` is, on this connection.
+    """
+    if len(packed) == 1 and not ended:  # nearly always: it is its own transaction
+        values = _parameters(packed[0])
+        try:
+            await STORE_BLOCKS.run(cx, values, prepared=prepared)
+        except errors.InvalidSqlStatementName:
+            await STORE_BLOCKS.run(cx, values, prepared=False)
         return
     async with cx.transaction():
-        if packed:
-            await cx.execute(Q.announce_flush, _announced(packed))
         for one in packed:
-            await cx.execute(Q.insert_blocks, _inserted(one))
-        for end in _ends(ended):
-            await cx.execute(Q.end_series, end)
+            await STORE_BLOCKS.run(cx, _parameters(one), prepared=False)
+        for organization_id, times in ended.items():
+            await cx.execute(
+                Q.end_series,
+                {
+                    "organization_id": organization_id,
+                    "series_ids": list(times),
+                    "ended_ms": list(times.values()),
+                },
+            )
 
 
-def _bound(cx: Connection, query: str, parameters: Mapping[str, str]) -> bytes:
-    return psycopg.AsyncClientCursor(cx).mogrify(query, parameters).encode()
-
-
-def _announced(packed: Sequence[PackedBlocks]) -> dict[str, str]:
-    """For each organization the times between which it has new samples."""
-    names: list[str] = []
-    earliest: list[Ints] = []
-    latest: list[Ints] = []
-    for one in packed:
-        # Blocks are ordered by organization, so its own stand side by side.
-        first = np.flatnonzero(np.diff(one.blocks.organization, prepend=-1))
-        handles = one.blocks.organization[first].tolist()
-        names += [one.organizations[handle].text for handle in handles]
-        earliest.append(np.minimum.reduceat(one.blocks.first_ms, first))
-        latest.append(np.maximum.reduceat(one.blocks.last_ms, first))
-    return {
-        "organization_ids": f"{{{','.join(names)}}}",
-        "earliest": _moments(np.concatenate(earliest)),
-        "latest": _moments(np.concatenate(latest)),
-        "event": _event(names),
-    }
-
-
-def _moments(times_ms: Ints) -> str:
-    distinct, where = np.unique(times_ms, return_inverse=True)
-    texts = np.datetime_as_string(distinct.astype("datetime64[ms]"), timezone="UTC")
-    return f"{{{','.join(texts[where].tolist())}}}"
-
-
-def _inserted(packed: PackedBlocks) -> dict[str, Any]:
+def _parameters(packed: PackedBlocks) -> list[bytes]:
+    """The values of `STORE_BLOCKS`."""
     blocks = packed.blocks
-    ids = [packed.organizations[handle].data for handle in blocks.organization.tolist()]
-    return {
-        "organization_ids": _array(np.frombuffer(b"".join(ids), "V16"), UUID_OID),
-        "earliest": _array(postgres_microseconds(blocks.first_ms), TIMESTAMPTZ_OID),
-        "latest": _array(postgres_microseconds(blocks.last_ms), TIMESTAMPTZ_OID),
-        "series_ids": _array(blocks.series_ids, INT4_OID),
-        "offsets_ms": _array(blocks.offsets_ms, INT4_OID),
-        "metric_values": _array(blocks.values, FLOAT8_OID),
-        "start_ats": _array(blocks.starts[:-1] + 1, INT4_OID),
-        "stop_ats": _array(blocks.starts[1:], INT4_OID),
-        "wedding_contexts": [packed.contexts[code] for code in blocks.context],
-        "apm_sources": [packed.sources[code] for code in blocks.source],
+    owners = [packed.organizations[handle] for handle in blocks.organization.tolist()]
+    values = {
+        "organization_ids": pack_uuids([owner.data for owner in owners]),
+        "earliest": pack_times(blocks.first_ms),
+        "latest": pack_times(blocks.last_ms),
+        "event": _event(owners),
+        "series_ids": pack_array(blocks.series_ids, INT4_OID),
+        "offsets_ms": pack_array(blocks.offsets_ms, INT4_OID),
+        "metric_values": pack_array(blocks.values, FLOAT8_OID),
+        "start_ats": pack_array(blocks.starts[:-1] + 1, INT4_OID),
+        "stop_ats": pack_array(blocks.starts[1:], INT4_OID),
+        "context_ats": pack_array(blocks.context + 1, INT4_OID),
+        "source_ats": pack_array(blocks.source + 1, INT4_OID),
+        "wedding_contexts": pack_texts(packed.contexts),
+        "apm_sources": pack_texts(packed.sources),
     }
-
-
-def _ends(ended: Mapping[UUID, Mapping[int, int]]) -> Iterator[dict[str, str]]:
-    for organization_id, times in ended.items():
-        yield {
-            "organization_id": str(organization_id),
-            "series_ids": f"{{{','.join(map(str, times))}}}",
-            "ended_at": _moments(np.fromiter(times.values(), np.int64)),
-        }
+    return [values[name] for name in STORE_BLOCKS.parameters]
 
 
 async def count_refusals(cx: Connection, refusals: Mapping[tuple[UUID, str, str], Refusal]) -> None:
@@ -238,14 +198,15 @@ def _array(values: NDArray[np.generic], oid: int) -> _Array:
     return _Array(_ARRAY_OIDS[oid], pack_array(values, oid))
 
 
-def _event(organizations: Collection[str]) -> str:
+def _event(owners: Sequence[OrganizationForms]) -> bytes:
     """One notification a flush. Where it cannot name all organizations it names none, which means
     that any may have new samples."""
+    names = list(dict.fromkeys([owner.text for owner in owners]))
     named = "null"
-    if len(organizations) <= MOST_ANNOUNCED_ORGANIZATIONS:
-        named = '["' + '","'.join(organizations) + '"]'
-    only = f'"{next(iter(organizations))}"' if len(organizations) == 1 else "null"
+    if len(names) <= MOST_ANNOUNCED_ORGANIZATIONS:
+        named = '["' + '","'.join(names) + '"]'
+    only = f'"{names[0]}"' if len(names) == 1 else "null"
     return (
         f'{{"topic":"metrics","action":"flush","id":null,'
         f'"organization_id":{only},"organization_ids":{named}}}'
-    )
+    ).encode()

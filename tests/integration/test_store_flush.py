@@ -1,0 +1,150 @@
+"""The one statement by which all samples go in: whole or not at all, whatever stands between."""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from uuid import UUID
+
+import numpy as np
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from tests.support.people import ORGANIZATION_A, ORGANIZATION_B, Connection, connect
+from tests.support.pgbouncer import pooler
+from tests.support.postgres import Database, throw_away_folder
+from wedsync_apm.ingest import store
+from wedsync_apm.ingest.arrays import PackedBlocks
+from wedsync_apm.metrics.model import HOUR_MS, OrganizationForms, SeriesKey, split_blocks
+
+A, B = ORGANIZATION_A, ORGANIZATION_B
+FORMS = [OrganizationForms(one.bytes, str(one)) for one in (A, B)]
+START_MS = 1_760_000_400_000
+CONTEXT = '{"is_wedding_day": true, "wedding_id": "w"}'
+
+
+@pytest.fixture
+def owner(any_database: Database) -> Iterator[Connection]:
+    with connect(any_database.owner, autocommit=True) as cx:
+        cx.execute(
+            "insert into organizations (id, name) values (%s, 'A'), (%s, 'B')",
+            (ORGANIZATION_A, ORGANIZATION_B),
+        )
+        yield cx
+
+
+@pytest.fixture
+async def writer(any_database: Database, owner: Connection) -> AsyncIterator[store.Connection]:
+    async with await store.connect(any_database.writer) as cx:
+        yield cx
+
+
+@pytest.fixture
+def engine(any_database: Database, owner: Connection) -> Iterator[Connection]:
+    with connect(any_database.engine, autocommit=True) as cx:
+        yield cx
+
+
+def some(samples: int = 3, context: str | None = None) -> PackedBlocks:
+    """Of both organizations, ten minutes apart."""
+    count = 2 * samples
+    blocks = split_blocks(
+        organization=np.repeat(np.arange(2), samples),
+        series_ids=np.arange(1, count + 1),
+        timestamps_ms=START_MS + np.tile(np.arange(samples), 2) * 600_000,
+        values=np.arange(count, dtype=np.float64) + 0.5,
+        context=np.zeros(count, np.int64),
+        source=np.repeat(np.arange(2), samples),
+    )
+    return PackedBlocks(blocks, FORMS, (context,), ("api", "otlp"))
+
+
+def blocks(engine: Connection) -> list[tuple[object, ...]]:
+    found = engine.execute(
+        "select organization_id, (extract(epoch from timestamp) * 1000)::bigint as at, series_ids,"
+        " offsets_ms, metric_values, wedding_context, apm_source from apm_metrics order by block_id"
+    )
+    return [tuple(row.values()) for row in found]
+
+
+def flushes(engine: Connection) -> list[list[UUID]]:
+    found = engine.execute("select organization_ids from apm_private.flushes order by flushed_at")
+    return [row["organization_ids"] for row in found]
+
+
+@pytest.mark.parametrize("prepared", [True, False])
+async def test_a_flush_is_announced_and_stored(
+    writer: store.Connection, engine: Connection, any_database: Database, prepared: bool
+) -> None:
+    if prepared:
+        assert await store.STORE_BLOCKS.prepare(writer)
+    with psycopg.connect(any_database.owner, autocommit=True) as listening:
+        listening.execute("listen apm_live")
+        await store.store_flush(writer, [some(context=CONTEXT)], {}, prepared=prepared)
+        (heard,) = listening.notifies(timeout=5, stop_after=1)
+    assert json.loads(heard.payload)["organization_ids"] == [str(A), str(B)]
+    # One row of both: no block was announced by itself.
+    assert flushes(engine) == [[A, B]]
+    offsets = [0, 600_000, 1_200_000]
+    assert blocks(engine) == [
+        (A, START_MS, [1, 2, 3], offsets, [0.5, 1.5, 2.5], json.loads(CONTEXT), "api"),
+        (B, START_MS, [4, 5, 6], offsets, [3.5, 4.5, 5.5], json.loads(CONTEXT), "otlp"),
+    ]
+
+
+@pytest.mark.parametrize("prepared", [True, False])
+async def test_one_bad_block_and_nothing_is_there(
+    writer: store.Connection, engine: Connection, prepared: bool
+) -> None:
+    if prepared:
+        await store.STORE_BLOCKS.prepare(writer)
+    bad = some()
+    bad.blocks.last_ms[1] += HOUR_MS
+    with pytest.raises(psycopg.errors.CheckViolation):
+        await store.store_flush(writer, [bad], {}, prepared=prepared)
+    assert (blocks(engine), flushes(engine)) == ([], [])
+    await store.store_flush(writer, [some()], {}, prepared=prepared)
+    assert len(blocks(engine)) == 2
+
+
+async def test_several_directories_and_ends_are_one_transaction(
+    writer: store.Connection, engine: Connection
+) -> None:
+    await store.STORE_BLOCKS.prepare(writer)
+    (series_id,) = await store.resolve_series(writer, [SeriesKey(A, "s", "m")], 100)
+    ended = {A: {int(series_id): START_MS + 1}}
+    bad = some()
+    bad.blocks.last_ms[1] += HOUR_MS
+    with pytest.raises(psycopg.errors.CheckViolation):
+        await store.store_flush(writer, [some(), bad], ended, prepared=True)
+    assert (blocks(engine), flushes(engine)) == ([], [])
+    await store.store_flush(writer, [some(), some()], ended, prepared=True)
+    assert len(blocks(engine)) == 4
+    (at,) = engine.execute(
+        "select (extract(epoch from ended_at) * 1000)::bigint as at from apm_series"
+    ).fetchall()
+    assert at == {"at": START_MS + 1}
+
+
+async def test_a_plan_that_the_server_forgot_is_made_again(
+    writer: store.Connection, engine: Connection
+) -> None:
+    assert await store.STORE_BLOCKS.prepare(writer)
+    await writer.execute("deallocate all")
+    await store.store_flush(writer, [some()], {}, prepared=True)
+    assert len(blocks(engine)) == 2
+
+
+async def test_nothing_is_prepared_behind_a_pooler(
+    any_database: Database, owner: Connection, engine: Connection
+) -> None:
+    direct = conninfo_to_dict(any_database.writer)
+    passwords = {"apm_writer": any_database.passwords["apm_writer"]}
+    with (
+        throw_away_folder() as folder,
+        pooler(int(str(direct["port"])), folder, passwords) as port,
+    ):
+        pooled = make_conninfo(any_database.writer, host="127.0.0.1", port=port)
+        async with await store.connect(pooled) as cx:
+            assert not await store.STORE_BLOCKS.prepare(cx)
+            await store.store_flush(cx, [some()], {}, prepared=False)
+    assert len(blocks(engine)) == 2
