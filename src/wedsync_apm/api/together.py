@@ -20,7 +20,7 @@ from wedsync_apm.metrics.expression.evaluate import Vector
 from wedsync_apm.metrics.expression.read import Need, read_leaves, take_leaves
 from wedsync_apm.metrics.expression.syntax import BadExpression, Leaf, NotAnswered
 from wedsync_apm.metrics.ranges import RangeAnswer
-from wedsync_apm.metrics.store import RangeMemo, RangeQuestion
+from wedsync_apm.metrics.store import RangeMemo, RangeQuestion, prepare_ranges
 from wedsync_apm.organizations.store import find_standing
 
 _Key = tuple[Actor, UUID | None]
@@ -124,8 +124,7 @@ class Together:
         async with tenant_tx(self._pool, actor) as cx:
             owner = choose(await find_standing(cx), organization_id)
             read = await read_leaves(cx, owner, needs) if needs else []
-            for asked in ranges:
-                await asked.prepare(cx, owner, memo)
+            await prepare_ranges(cx, owner, ranges, memo)
             answers = {asked: await asked.answer(cx, owner, memo) for asked in ranges}
         taken = dict(zip(needs, await take_leaves(needs, read), strict=True))
         for question in questions:

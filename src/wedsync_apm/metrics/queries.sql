@@ -16,15 +16,22 @@ order by s.service_name, s.metric_name
 limit %(limit)s::int
 
 -- find_series --
--- The series of a metric whose tags include the given ones; the name is given as every split of "service.metric".
-select s.id, s.service_name, s.metric_name, s.metric_type::text as metric_type, s.unit, s.tags, s.ended_at
-from public.apm_series as s
-join unnest(%(service_names)s::text[], %(metric_names)s::text[]) as n (service_name, metric_name)
-    on s.service_name = n.service_name and s.metric_name = n.metric_name
-where s.organization_id = %(organization_id)s::uuid
-    and s.tags @> %(tags)s::text::jsonb
-order by s.service_name, s.metric_name, s.tags, s.id
-limit %(limit)s::int
+-- The series that questions ask for: of a metric, given as every split of "service.metric", with tags that include others.
+select f.question, f.id, f.service_name, f.metric_name, f.metric_type, f.unit, f.tags, f.ended_at
+from (
+    select w.question, s.id, s.service_name, s.metric_name, s.metric_type::text as metric_type, s.unit, s.tags, s.ended_at,
+        row_number() over (
+            partition by w.question order by s.service_name, s.metric_name, s.tags, s.id
+        ) as place
+    from unnest(
+        %(questions)s::int[], %(service_names)s::text[], %(metric_names)s::text[], %(tags)s::text[]
+    ) as w (question, service_name, metric_name, tags)
+    join public.apm_series as s
+        on s.service_name = w.service_name and s.metric_name = w.metric_name and s.tags @> w.tags::jsonb
+    where s.organization_id = %(organization_id)s::uuid
+) as f
+where f.place <= %(limit)s::int
+order by f.question, f.place
 
 -- list_latest_samples --
 -- The newest sample of each of the series since a moment.
@@ -49,26 +56,36 @@ from public.apm_unrolled_between(
 order by u.starts
 
 -- list_rollups --
--- The rollups of one width, with the figures that are needed. Those from before there were increases say only where
--- a counter stood at their end.
+-- The rollups of one width, with the figures that are needed: the buckets that have as many series as each other
+-- together, a line for each. Lines of series are there where they differ from those of the bucket whose number comes
+-- before. Rollups from before there were increases say only where a counter stood at their end.
 select
-    (extract(epoch from a.time_bucket) * 1000)::bigint as at_ms,
-    a.series_ids,
-    case when 'counts' = any (%(figures)s::text[]) then a.sample_counts end as counts,
-    case when 'sums' = any (%(figures)s::text[]) then a.sum_values end as sums,
-    case when 'minima' = any (%(figures)s::text[]) then a.min_values end as minima,
-    case when 'maxima' = any (%(figures)s::text[]) then a.max_values end as maxima,
-    case when 'firsts' = any (%(figures)s::text[]) then coalesce(a.first_values, a.last_values) end as firsts,
-    case when 'lasts' = any (%(figures)s::text[]) then a.last_values end as lasts,
-    case when 'increases' = any (%(figures)s::text[]) then
-        coalesce(a.increases, array_fill(0::float8, array[cardinality(a.series_ids)]))
-    end as increases,
-    case when 'sketches' = any (%(figures)s::text[]) then a.sketches end as sketches
-from public.apm_metric_aggregations as a
-where a.organization_id = %(organization_id)s::uuid
-    and a.bucket_width = %(width)s::interval
-    and a.time_bucket >= %(from)s::timestamptz
-    and a.time_bucket < %(to)s::timestamptz
+    array_agg(b.at_ms) as at_ms,
+    array_agg(b.number) as numbers,
+    array_agg(b.is_new) as is_new,
+    array_agg(b.series_ids) filter (where b.is_new = 1) as series_ids,
+    array_agg(b.sample_counts) filter (where 'counts' = any (%(figures)s::text[])) as counts,
+    array_agg(b.sum_values) filter (where 'sums' = any (%(figures)s::text[])) as sums,
+    array_agg(b.min_values) filter (where 'minima' = any (%(figures)s::text[])) as minima,
+    array_agg(b.max_values) filter (where 'maxima' = any (%(figures)s::text[])) as maxima,
+    array_agg(coalesce(b.first_values, b.last_values)) filter (where 'firsts' = any (%(figures)s::text[])) as firsts,
+    array_agg(b.last_values) filter (where 'lasts' = any (%(figures)s::text[])) as lasts,
+    array_agg(coalesce(b.increases, array_fill(0::float8, array[cardinality(b.series_ids)])))
+        filter (where 'increases' = any (%(figures)s::text[])) as increases,
+    array_agg(b.sketches) filter (where 'sketches' = any (%(figures)s::text[])) as sketches
+from (
+    select a.*,
+        (extract(epoch from a.time_bucket) * 1000)::bigint as at_ms,
+        row_number() over w as number,
+        case when a.series_ids = lag(a.series_ids) over w then 0 else 1 end as is_new
+    from public.apm_metric_aggregations as a
+    where a.organization_id = %(organization_id)s::uuid
+        and a.bucket_width = %(width)s::interval
+        and a.time_bucket >= %(from)s::timestamptz
+        and a.time_bucket < %(to)s::timestamptz
+    window w as (rows unbounded preceding)
+) as b
+group by cardinality(b.series_ids)
 
 -- fill_rollups [apm_engine] --
 -- Fills the buckets of one width that new or late samples have touched; gives back how many were written.

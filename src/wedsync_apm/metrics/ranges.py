@@ -138,7 +138,11 @@ def plan_range(
     )
 
 
-def name_splits(metric: str) -> tuple[list[str], list[str]]:
+NameSplits = tuple[list[str], list[str]]
+"""Parallel lists of services and names."""
+
+
+def name_splits(metric: str) -> NameSplits:
     """Every way to read `service.metric`, since both parts may contain dots themselves.
 
     Raises NotValid for a name without any.

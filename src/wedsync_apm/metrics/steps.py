@@ -6,17 +6,18 @@ where it is lower than before it began anew, and has risen from zero.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wedsync_apm.metrics.blocks.wire import read_array
 from wedsync_apm.metrics.model import Floats, Ints
 from wedsync_apm.metrics.ranges import Aggregation
-from wedsync_apm.metrics.reading.lines import Line
-from wedsync_apm.metrics.reading.wire import PackedArrays
+from wedsync_apm.metrics.reading.lines import Line, is_among, rows_of
+from wedsync_apm.metrics.reading.wire import line_numbers, read_lines
 from wedsync_apm.metrics.sketch import ENTRY, Sketches
 
 
@@ -53,29 +54,28 @@ class Groups:
         found: Ints = self.numbers[np.searchsorted(self.series_ids, series)]
         return found
 
-    def knows(self, series: NDArray[Any]) -> NDArray[np.bool_]:
-        """Which of the series are in any group."""
-        return np.isin(series, self.series_ids)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rollups:
     """Buckets of one width, a row for each series and bucket. A figure that was not read is empty:
-    `figures` has those of `figures_of(aggregation)`, and `sketches` are there for percentiles."""
+    `figures` has those of `figures_of(aggregation)`; for percentiles there are `sketches`."""
 
     series: NDArray[np.int32]
     at_ms: Ints
     figures: dict[str, Floats]
     sketches: Sequence[bytes] = ()
 
-    def take(self, chosen: NDArray[np.bool_]) -> "Rollups":
-        """The rows of a mask."""
-        return Rollups(
-            self.series[chosen],
-            self.at_ms[chosen],
-            {name: column[chosen] for name, column in self.figures.items()},
-            [one for one, is_it in zip(self.sketches, chosen.tolist(), strict=False) if is_it],
-        )
+    def take(self, rows: slice | NDArray[Any]) -> "Rollups":
+        """The rows at places, or of a mask."""
+        sketches = self.sketches
+        if sketches:
+            sketches = [sketches[place] for place in np.arange(len(self.series))[rows].tolist()]
+        figures = {name: column[rows] for name, column in self.figures.items()}
+        return Rollups(self.series[rows], self.at_ms[rows], figures, sketches)
+
+    def of(self, wanted: NDArray[np.int32]) -> "Rollups":
+        """The rows of some series, given in ascending order, where all rows ascend by series."""
+        return self.take(rows_of(self.series, wanted))
 
 
 _FIGURES: Final = {
@@ -94,18 +94,38 @@ def figures_of(aggregation: Aggregation) -> tuple[str, ...]:
     return _FIGURES.get(aggregation, ())
 
 
-def rollups_of_rows(rows: Sequence[Mapping[str, Any]], figures: Sequence[str]) -> Rollups:
-    """Rows of rollups whose arrays are as they came; without figures they have sketches."""
-    series = PackedArrays.of([row["series_ids"] for row in rows], ">i4")
-    columns = {
-        name: PackedArrays.of([row[name] for row in rows], ">i8" if name == "counts" else ">f8")
-        for name in figures
-    }
+def rollups_of_rows(
+    rows: Sequence[Mapping[str, Any]], figures: Sequence[str], wanted: NDArray[np.int32]
+) -> Rollups:
+    """Of rows of `list_rollups` the wanted series (ascending), by series and bucket; the arrays of
+    numbers are as they came. One of the figures may be `sketches`."""
+    parts = [_rollups_of_row(row, figures, wanted) for row in rows]
+    rollups = join_rollups(parts, [name for name in figures if name != "sketches"])
+    order = np.lexsort((rollups.at_ms, rollups.series))
+    sketches = list(chain.from_iterable(part.sketches for part in parts))
+    return replace(rollups, sketches=sketches).take(order)
+
+
+def _rollups_of_row(
+    row: Mapping[str, Any], figures: Sequence[str], wanted: NDArray[np.int32]
+) -> Rollups:
+    lines = read_lines(row["series_ids"])
+    line = line_numbers(read_array(row["numbers"]), read_array(row["is_new"]))
+    # By series, then by bucket: the order that is wanted.
+    place, bucket = np.nonzero(is_among(lines, wanted).T[:, line])
+    sketches = []
+    if "sketches" in figures:
+        pairs = zip(bucket.tolist(), place.tolist(), strict=True)
+        sketches = [row["sketches"][one][other] for one, other in pairs]
     return Rollups(
-        series.values(),
-        np.repeat(np.array([row["at_ms"] for row in rows], np.int64), series.counts),
-        {name: column.values().astype(np.float64) for name, column in columns.items()},
-        () if figures else list(chain.from_iterable(row["sketches"] for row in rows)),
+        lines[line[bucket], place].astype(np.int32),
+        read_array(row["at_ms"])[bucket],
+        {
+            name: read_lines(row[name])[bucket, place].astype(np.float64)
+            for name in figures
+            if name != "sketches"
+        },
+        sketches,
     )
 
 
@@ -121,9 +141,12 @@ def rollups_of_samples(samples: Line) -> Rollups:
 def join_rollups(parts: Sequence[Rollups], figures: Sequence[str]) -> Rollups:
     """All rows of the parts, with these of their figures, and without sketches."""
     return Rollups(
-        np.concatenate([part.series for part in parts]),
-        np.concatenate([part.at_ms for part in parts]),
-        {name: np.concatenate([part.figures[name] for part in parts]) for name in figures},
+        np.concatenate([np.zeros(0, np.int32), *(part.series for part in parts)]),
+        np.concatenate([np.zeros(0, np.int64), *(part.at_ms for part in parts)]),
+        {
+            name: np.concatenate([np.zeros(0), *(part.figures[name] for part in parts)])
+            for name in figures
+        },
     )
 
 
@@ -141,8 +164,8 @@ def points_of_samples(
 def points_of_rollups(
     rollups: Rollups, groups: Groups, step_ms: int, aggregation: Aggregation
 ) -> Points:
-    """From rollups whose width divides the step."""
-    rows = rollups.take(groups.knows(rollups.series))
+    """From rollups whose width divides the step, of series all of which are in a group."""
+    rows = rollups
     group, slot = groups.number(rows.series), rows.at_ms // step_ms
     figures = rows.figures
     if aggregation is Aggregation.RATE:

@@ -17,6 +17,7 @@ from wedsync_apm.metrics.ranges import (
     MOST_SERIES,
     TERMS,
     Aggregation,
+    NameSplits,
     RangeAnswer,
     RangePlan,
     RangeSeries,
@@ -41,6 +42,8 @@ from wedsync_apm.metrics.steps import (
 )
 
 Q = load_queries(__package__)
+
+_Tags = Mapping[str, str] | None
 
 LATEST_WITHIN: Final = timedelta(hours=1)
 """A series without a sample for this long has no latest value."""
@@ -124,18 +127,35 @@ async def find_series(
     cx: Connection, organization_id: UUID, metric: str, tags: Mapping[str, str] | None = None
 ) -> list[Series]:
     """The series of `service.metric` that have all of the tags; at most a thousand."""
-    services, names = name_splits(metric)
-    found = await cx.execute(
+    (found,) = await _find_many_series(cx, organization_id, [(name_splits(metric), tags)])
+    return found
+
+
+async def _find_many_series(
+    cx: Connection, organization_id: UUID, wanted: Sequence[tuple[NameSplits, _Tags]]
+) -> list[list[Series]]:
+    """The same for several metrics, each given by its splits."""
+    split = [
+        (number, service, name, json.dumps(dict(tags or {})))
+        for number, (splits, tags) in enumerate(wanted)
+        for service, name in zip(*splits, strict=True)
+    ]
+    questions, services, names, having = (list(column) for column in zip(*split, strict=True))
+    rows = await cx.execute(
         Q.find_series,
         {
             "organization_id": organization_id,
+            "questions": questions,
             "service_names": services,
             "metric_names": names,
-            "tags": json.dumps(dict(tags or {})),
+            "tags": having,
             "limit": MOST_SERIES,
         },
     )
-    return [Series(**row) for row in await found.fetchall()]
+    found: list[list[Series]] = [[] for _ in wanted]
+    for row in await rows.fetchall():
+        found[row.pop("question")].append(Series(**row))
+    return found
 
 
 async def query_latest(
@@ -187,7 +207,7 @@ async def query_range(
     wanted = RangeWanted(start, end, step, at or utcnow())
     question = RangeQuestion(metric, wanted, aggregation, tags, group_by)
     memo = RangeMemo()
-    await question.prepare(cx, organization_id, memo)
+    await prepare_ranges(cx, organization_id, [question], memo)
     return await question.answer(cx, organization_id, memo)
 
 
@@ -197,6 +217,10 @@ class RangeMemo:
     def __init__(self) -> None:
         self.series_ids: set[int] = set()
         """Those that any of the questions means."""
+        self.figures: set[str] = set()
+        """Those of rollups that any needs."""
+        self.is_rate = False
+        """Whether any needs what lies before its first step."""
         self.found: dict[Any, Any] = {}
 
 
@@ -228,6 +252,7 @@ class RangeQuestion:
         self._metric, self._wanted, self._aggregation = metric, wanted, aggregation
         # Told before anybody reads: what no term can make right.
         self._plan = self._planned({})
+        self._splits = name_splits(metric)
         self._tags, self._group_by = tags, group_by
         self._series: list[Series] = []
 
@@ -236,13 +261,19 @@ class RangeQuestion:
         """How long the range is."""
         return round((self._wanted.end - self._wanted.start).total_seconds() * 1000)
 
-    async def prepare(self, cx: Connection, organization_id: UUID, memo: RangeMemo) -> None:
-        """Finds the series and what is kept. Raises NotValid for a name that cannot be one."""
-        if "terms" not in memo.found:
-            memo.found["terms"] = await _find_terms(cx, organization_id)
-        self._plan = self._planned(memo.found["terms"])
-        self._series = await find_series(cx, organization_id, self._metric, self._tags)
-        memo.series_ids.update(one.id for one in self._series)
+    @property
+    def selector(self) -> tuple[NameSplits, _Tags]:
+        """Which series it means."""
+        return self._splits, self._tags
+
+    def prepare(
+        self, series: list[Series], own_terms: Mapping[str, timedelta], memo: RangeMemo
+    ) -> None:
+        """Takes what was found, and says what else is needed."""
+        self._plan, self._series = self._planned(own_terms), series
+        memo.series_ids.update(one.id for one in series)
+        memo.figures.update(figures_of(self._aggregation) or ("sketches",))
+        memo.is_rate |= self._aggregation is Aggregation.RATE
 
     async def answer(self, cx: Connection, organization_id: UUID, memo: RangeMemo) -> RangeAnswer:
         """Reads them. Raises NotValid for too much."""
@@ -279,6 +310,17 @@ class RangeQuestion:
         return plan_range(wanted.start, wanted.end, wanted.step, wanted.at, terms)
 
 
+async def prepare_ranges(
+    cx: Connection, organization_id: UUID, questions: Sequence[RangeQuestion], memo: RangeMemo
+) -> None:
+    """Finds the series of questions and what is kept."""
+    if questions:
+        terms = await _find_terms(cx, organization_id)
+        found = await _find_many_series(cx, organization_id, [one.selector for one in questions])
+        for question, series in zip(questions, found, strict=True):
+            question.prepare(series, terms, memo)
+
+
 async def _find_terms(cx: Connection, organization_id: UUID) -> dict[str, timedelta]:
     """How long an organization keeps each level, where it said so itself."""
     found = await cx.execute(Q.find_terms, {"organization_id": organization_id})
@@ -299,7 +341,7 @@ class _RangeReader:
         groups: Groups,
         memo: RangeMemo,
     ) -> None:
-        self._memo, self._series_ids = memo.found, sorted(memo.series_ids)
+        self._memo, self._shared = memo.found, memo
         self._cx, self._organization_id, self._plan = cx, organization_id, plan
         self._aggregation, self._groups = aggregation, groups
         self._step_ms = round(plan.step.total_seconds() * 1000)
@@ -308,14 +350,16 @@ class _RangeReader:
         first = round(self._plan.start.timestamp() * 1000) // self._step_ms
         behind = round(self._plan.end.timestamp() * 1000) // self._step_ms
         # The first rise of a step is the one from the sample before it.
-        earliest = first - (self._aggregation is Aggregation.RATE)
+        earliest = first - self._shared.is_rate
         if self._plan.width is None:
             points = self._points_of(await self._samples(earliest, behind))
         else:
             unrolled = unite_stretches(await self._unrolled(earliest, behind))
             rolled = await self._rollups(earliest, behind)
             samples = [await self._samples(*stretch) for stretch in unrolled]
-            points = self._merged(rolled, samples, unrolled)
+            points = (
+                self._merged(rolled, samples, unrolled) if samples else self._rolled_points(rolled)
+            )
         return points.within(first, behind)
 
     def _merged(
@@ -362,26 +406,27 @@ class _RangeReader:
         key = self._organization_id, span
         if key not in self._memo:
             self._memo[key] = await read_samples(
-                self._cx, self._organization_id, *span, self._series_ids
+                self._cx, self._organization_id, *span, sorted(self._shared.series_ids)
             )
         line: Line = self._memo[key]
         return line.of(self._groups.series_ids)
 
     async def _rollups(self, first: int, behind: int) -> Rollups:
-        figures = figures_of(self._aggregation)
-        key = self._organization_id, self._plan, first, behind, figures
+        key = self._organization_id, self._plan, first, behind, "rollups"
         if key not in self._memo:
+            figures = sorted(self._shared.figures)
             wanted = {
                 **self._between(first, behind),
                 "width": self._plan.width,
-                "figures": list(figures) or ["sketches"],
+                "figures": figures,
             }
             async with self._cx.cursor(binary=True) as cursor:
                 keep_arrays_packed(cursor)
                 await cursor.execute(Q.list_rollups, wanted)
-                self._memo[key] = rollups_of_rows(await cursor.fetchall(), figures)
+                series_ids = np.array(sorted(self._shared.series_ids), np.int32)
+                self._memo[key] = rollups_of_rows(await cursor.fetchall(), figures, series_ids)
         rollups: Rollups = self._memo[key]
-        return rollups
+        return rollups.of(self._groups.series_ids)
 
     def _between(self, first: int, behind: int) -> dict[str, Any]:
         return {

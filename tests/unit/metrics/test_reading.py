@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Sequence
+from random import Random
 
 import numpy as np
 import pytest
@@ -11,35 +12,55 @@ from hypothesis import strategies as st
 from wedsync_apm.metrics.expression.evaluate import NAME
 from wedsync_apm.metrics.expression.selection import read_labels
 from wedsync_apm.metrics.expression.syntax import BadExpression, NotAnswered, leaves, parse
-from wedsync_apm.metrics.reading.lines import Part, line_up
-from wedsync_apm.metrics.reading.wire import PackedArrays
+from wedsync_apm.metrics.reading.lines import Part, line_up, rows_of
+from wedsync_apm.metrics.reading.wire import line_numbers, read_lines
 
 OIDS = {">i4": 23, ">i8": 20, ">f8": 701}
 INTS = st.integers(-(2**31), 2**31 - 1)
-ARRAYS = st.lists(st.lists(INTS, min_size=1, max_size=5), max_size=6)
 
 
-def packed(values: Sequence[float], kind: str, *, nulls: int = 0) -> bytes:
-    """As PostgreSQL sends an array."""
+def packed(lines: Sequence[Sequence[float]], kind: str, *, nulls: int = 0) -> bytes:
+    """As PostgreSQL sends an array of two dimensions."""
     size = int(kind[2])
     element = {">i4": ">ii", ">i8": ">iq", ">f8": ">id"}[kind]
-    head = struct.pack(">iiiii", 1, nulls, OIDS[kind], len(values), 1)
-    return head + b"".join(struct.pack(element, size, value) for value in values)
+    head = struct.pack(">iiiiiii", 2, nulls, OIDS[kind], len(lines), 1, len(lines[0]), 1)
+    return head + b"".join(struct.pack(element, size, value) for line in lines for value in line)
 
 
-@given(ARRAYS, st.sampled_from(sorted(OIDS)), st.randoms())
-def test_arrays_are_what_was_sent(rows: list[list[int]], kind: str, chance: object) -> None:
-    arrays = PackedArrays.of([packed(row, kind) for row in rows], kind)
-    flat = [value for row in rows for value in row]
-    assert arrays.values().tolist() == flat
-    assert arrays.counts.tolist() == [len(row) for row in rows]
-    some = np.arange(0, len(flat), 2)
-    assert arrays.values(some).tolist() == flat[::2]
+@given(st.data(), st.sampled_from(sorted(OIDS)))
+def test_lines_are_what_was_sent(data: st.DataObject, kind: str) -> None:
+    length = data.draw(st.integers(1, 5))
+    line = st.lists(INTS, min_size=length, max_size=length)
+    lines = data.draw(st.lists(line, min_size=1, max_size=5))
+    assert read_lines(packed(lines, kind)).tolist() == lines
 
 
-def test_arrays_with_nulls_are_refused() -> None:
-    with pytest.raises(ValueError, match="no nulls"):
-        PackedArrays.of([packed([1], ">i4", nulls=1)], ">i4")
+def test_other_arrays_are_refused() -> None:
+    one_dimension = struct.pack(">iiiii", 1, 0, 23, 1, 1) + struct.pack(">ii", 4, 7) * 2
+    for data in (packed([[1, 2]], ">i4", nulls=1), one_dimension):
+        with pytest.raises(ValueError, match="no nulls"):
+            read_lines(data)
+
+
+@given(st.lists(st.integers(0, 3), min_size=1), st.randoms(use_true_random=False))
+def test_a_row_has_the_line_that_was_sent_last_before_it(kinds: list[int], chance: Random) -> None:
+    """Rows of kinds, of which one that is that of the row before is not sent again."""
+    rows = [
+        (number, kind, int(number == 0 or kinds[number - 1] != kind))
+        for number, kind in enumerate(kinds)
+    ]
+    chance.shuffle(rows)
+    sent = [kind for _, kind, is_new in rows if is_new]
+    numbers, is_new = (np.array([row[column] for row in rows], np.int64) for column in (0, 2))
+    found = line_numbers(numbers, is_new)
+    assert [sent[line] for line in found.tolist()] == [kind for _, kind, _ in rows]
+
+
+@given(st.lists(st.integers(0, 9)), st.sets(st.integers(0, 9)))
+def test_rows_of_some_series(series: list[int], wanted: set[int]) -> None:
+    ascending = np.array(sorted(series), np.int32)
+    found = ascending[rows_of(ascending, np.array(sorted(wanted), np.int32))]
+    assert found.tolist() == [one for one in sorted(series) if one in wanted]
 
 
 @given(

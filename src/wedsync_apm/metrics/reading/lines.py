@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from wedsync_apm.metrics.blocks.decoding import COMPACTED, WRITE_BATCH, Row, decode_rows
 from wedsync_apm.metrics.blocks.wire import read_array
 from wedsync_apm.metrics.model import Floats, Ints
-from wedsync_apm.metrics.reading.wire import read_lines
+from wedsync_apm.metrics.reading.wire import line_numbers, read_lines
 
 SeriesIds = NDArray[np.int32]
 
@@ -49,10 +49,8 @@ class Line:
 
     def of(self, wanted: SeriesIds) -> "Line":
         """The samples of some series, given in ascending order."""
-        chosen = is_among(self.series, wanted)
-        if chosen.all():
-            return self
-        return Line(self.series[chosen], self.at_ms[chosen], self.values[chosen])
+        rows = rows_of(self.series, wanted)
+        return Line(self.series[rows], self.at_ms[rows], self.values[rows])
 
 
 def decode(rows: Sequence[tuple[Any, ...]], wanted: SeriesIds) -> list[Part]:
@@ -83,10 +81,7 @@ def _decode_batches(row: tuple[Any, ...], wanted: SeriesIds) -> Part:
     that have others than the batch before."""
     series, offsets, values = (read_lines(row[place]) for place in (_SERIES, _OFFSETS, _VALUES))
     block_ids, first_ms, numbers, is_new = map(read_array, row[_BITS + 1 :])
-    # Nothing says in which order the database brings them.
-    new = numbers[is_new == 1]
-    order = np.argsort(new)
-    line = order[np.searchsorted(new[order], numbers, side="right") - 1]
+    line = line_numbers(numbers, is_new)
     # By series, then by batch, which is nearly the order that is wanted.
     place, batch = np.nonzero(is_among(series, wanted).T[:, line])
     line = line[batch]
@@ -105,6 +100,18 @@ def is_among(series: NDArray[Any], wanted: SeriesIds) -> NDArray[np.bool_]:
     place = np.searchsorted(wanted, series)
     found: NDArray[np.bool_] = wanted[np.minimum(place, len(wanted) - 1)] == series
     return found
+
+
+def rows_of(series: SeriesIds, wanted: SeriesIds) -> slice | Ints:
+    """Where rows of some series stand among those of all; both ascend."""
+    first = np.searchsorted(series, wanted, side="left")
+    behind = np.searchsorted(series, wanted, side="right")
+    if not len(wanted):
+        return slice(0, 0)
+    if (first[1:] == behind[:-1]).all():
+        return slice(int(first[0]), int(behind[-1]))
+    counts = behind - first
+    return np.repeat(first - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
 
 
 def line_up(parts: Sequence[Part], from_ms: int, behind_ms: int) -> Line:
