@@ -7,6 +7,7 @@ import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Final
 
 import psycopg
@@ -56,12 +57,13 @@ CODES: Final[Mapping[str, str]] = {
     "APM-W007": "Statement statistics are not installed.",
     "APM-W008": "Nobody can sign in.",
     "APM-W009": "The clocks of this machine and the database differ.",
+    "APM-W010": "Remote write is decoded in Python, several times slower than compiled.",
 }
 
 
 def examine(settings: Settings, env: Mapping[str, str], host_is_local: bool) -> list[Ailment]:
     """Looks at settings, files, database and schema; changes nothing."""
-    found = [*_settings(settings, env, host_is_local), *_files(settings)]
+    found = [*_program(), *_settings(settings, env, host_is_local), *_files(settings)]
     owner = settings.direct_url or settings.database_url or ""
     try:
         found += _schema(owner)
@@ -77,6 +79,11 @@ def examine(settings: Settings, env: Mapping[str, str], host_is_local: bool) -> 
     if not any(ailment.code in {"APM-E002", "APM-E004"} for ailment in found):
         found += _installation(role_conninfo(settings, "apm_engine"))
     return sorted(found, key=lambda ailment: ailment.code)
+
+
+def _program() -> Iterator[Ailment]:
+    if find_spec("wedsync_apm.ingest.runs") is None:
+        yield _ailment("APM-W010", "", "Install the product again where a C compiler is.")
 
 
 def _settings(settings: Settings, env: Mapping[str, str], host_is_local: bool) -> Iterator[Ailment]:
