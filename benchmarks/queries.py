@@ -2,7 +2,9 @@
 of the last hour, over HTTP, ours beside the peers.
 
 Every server gets the same samples by remote write, one a minute. Ours is also measured with many
-more organizations in the same tables (`--organizations`), whose rows are made by SQL.
+more organizations in the same tables (`--organizations`), whose rows are made by SQL. Compaction
+packs a day some five minutes after it came: `--settle-seconds 480` asks of packed rows, the default
+of rows as they were written.
 `python -m benchmarks.queries` writes results/queries.json.
 """
 
@@ -70,6 +72,13 @@ from generate_series(
 cross join listed as l
 """
 
+PACKED: Final = """
+select sum(sample_count) filter (where level = 1)
+    / sum(coalesce(sample_count, cardinality(series_ids)))
+from apm_metrics
+where organization_id = any (%(ids)s::uuid[])
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -85,6 +94,8 @@ class Run:
     cpu_ms: float
     points: int
     others_cores: float
+    packed_share: float | None = None
+    """Of the samples that are asked about, those that compaction had packed; of ours alone."""
 
 
 class Client:
@@ -182,6 +193,12 @@ def _fill(server: Ours, options: argparse.Namespace, end: int) -> None:
         cx.execute("analyze")
 
 
+def _packed_share(server: Ours, vendors: int) -> float:
+    with psycopg.connect(server.database) as cx:
+        row = cx.execute(PACKED, {"ids": [vendor_id(n) for n in range(vendors)]}).fetchone()
+    return float(row[0] or 0.0) if row else 0.0
+
+
 def _keys(server: Server, vendors: int) -> list[dict[str, str]]:
     """The headers of each organization; ours gets a key for each."""
     if not isinstance(server, Ours):
@@ -200,6 +217,7 @@ def _rounds(
     server: Server, options: argparse.Namespace, end: int, organizations: int
 ) -> Iterator[Run]:
     clients = [Client(server.base) for _ in PANELS]
+    share = _packed_share(server, options.vendors) if isinstance(server, Ours) else None
     keys = _keys(server, options.vendors)
     questions = _questions(isinstance(server, Ours), end)
     with ThreadPoolExecutor(len(clients)) as threads:
@@ -234,10 +252,12 @@ def _rounds(
                     used / options.queries * 1000,
                     points,
                     meter.usage.other_cpu / meter.usage.seconds,
+                    share,
                 )
                 say(
-                    f"{run.server} ({organizations}), {question}: p50 {run.p50_ms:.1f} ms,"
-                    f" p95 {run.p95_ms:.1f} ms, {run.cpu_ms:.1f} ms CPU, {points} points"
+                    f"{run.server} ({organizations}, packed {share}), {question}:"
+                    f" p50 {run.p50_ms:.1f} ms, p95 {run.p95_ms:.1f} ms,"
+                    f" {run.cpu_ms:.1f} ms CPU, {points} points"
                 )
                 yield run
 

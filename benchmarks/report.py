@@ -227,8 +227,10 @@ def _queries(told: Mapping[str, Any]) -> str:
     for kind in sorted(kinds, key=lambda one: one[0]):
         own = [r for r in told["runs"] if (r["question"], r["server"], r["organizations"]) == kind]
         figures = [spread([run[name] for run in own]) for name in ("p50_ms", "p95_ms", "cpu_ms")]
-        rows.append((kind[0], kind[1], f"{kind[2]:,}", *figures))
-    head = ("question", "server", "organizations", "p50 ms", "p95 ms", "CPU ms")
+        shares = [run["packed_share"] for run in own if run.get("packed_share") is not None]
+        packed = f"{statistics.median(shares):.0%}" if shares else ""
+        rows.append((kind[0], kind[1], f"{kind[2]:,}", packed, *figures))
+    head = ("question", "server", "organizations", "packed", "p50 ms", "p95 ms", "CPU ms")
     return "\n".join(("## Reading\n", table(head, rows)))
 
 
