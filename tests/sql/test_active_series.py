@@ -9,12 +9,12 @@ from tests.sql.conftest import House
 from tests.support.people import ORGANIZATION_A, Connection, connect
 
 RESOLVE = """
-    select series_id from apm_private.resolve_many_series(
+    select nullif(r.id, -1) as series_id from unnest(apm_private.find_or_make_series(
         array_fill(%(organization)s::uuid, array[cardinality(%(names)s::text[])]),
         array_fill('s'::text, array[cardinality(%(names)s::text[])]), %(names)s::text[],
         array_fill('gauge'::text, array[cardinality(%(names)s::text[])]),
         array_fill(null::text, array[cardinality(%(names)s::text[])]),
-        array_fill('{}'::jsonb, array[cardinality(%(names)s::text[])]), %(limit)s)
+        array_fill('{}'::jsonb, array[cardinality(%(names)s::text[])]), %(limit)s, -1, -2)) as r (id)
 """
 
 
