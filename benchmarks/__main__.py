@@ -40,6 +40,7 @@ KNOWN: Final = {
     "ingest": Part(14),
     "durability": Part(8),
     "organizations": Part(12),
+    "flood": Part(4),
     "storage": Part(4, takes_folder=False, quick=("--samples", "400000")),
     "rollups": Part(4, takes_folder=False, quick=("--vendors", "10", "--history", "2")),
     "queries": Part(10),

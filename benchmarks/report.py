@@ -9,7 +9,7 @@ from typing import Any, Final
 from benchmarks.targets import OURS, TARGETS, Results, ratios
 
 PARTS: Final = (
-    *("ingest", "durability", "organizations", "storage"),
+    *("ingest", "durability", "organizations", "flood", "storage"),
     *("rollups", "queries", "statements"),
 )
 CALM_CORES: Final = 0.2
@@ -49,6 +49,8 @@ def report(results: Results) -> str:
         parts.append(_ingest(results["ingest"]))
     if "organizations" in results:
         parts.append(_organizations(results["organizations"]))
+    if "flood" in results:
+        parts.append(_flood(results["flood"]))
     if "durability" in results:
         parts.append(_durability(results["durability"]))
     if "queries" in results:
@@ -197,6 +199,28 @@ def _organizations(told: Mapping[str, Any]) -> str:
             "## Many organizations\n",
             "The same number of series in all, 500 series x 1 sample a body, all series known.\n",
             table((*head, "stored = acknowledged", "others' cores"), rows),
+        )
+    )
+
+
+def _flood(told: Mapping[str, Any]) -> str:
+    rows = [
+        (
+            str(run["round"] + 1),
+            f"{run['quiet_p50_ms']:.1f} / {run['quiet_p95_ms']:.1f}",
+            f"{run['flooded_p50_ms']:.1f} / {run['flooded_p95_ms']:.1f}",
+            f"{run['new_series_per_minute']:,.0f}",
+            ", ".join(f"{count} x {status}" for status, count in run["statuses"].items()),
+        )
+        for run in told["runs"]
+    ]
+    head = ("round", "quiet: p50 / p95 ms", "flooded: p50 / p95 ms", "new series a minute")
+    return "\n".join(
+        (
+            "## One organization invents series\n",
+            f"The others' requests, {told['others_refused']} of which were refused; the flood made "
+            f"{told['series_of_the_flood']:,} series.\n",
+            table((*head, "the flood's answers"), rows),
         )
     )
 

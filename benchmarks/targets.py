@@ -78,6 +78,10 @@ def _organizations(told: Mapping[str, Any]) -> list[float]:
     return [of[max(of)] / of[min(of)] for of in rates.values() if len(of) > 1]
 
 
+def _flood(told: Mapping[str, Any]) -> list[float]:
+    return [run["flooded_p95_ms"] / run["quiet_p95_ms"] for run in told["runs"]]
+
+
 def _compacted(samples: int) -> Callable[[Mapping[str, Any]], list[float]]:
     return lambda told: [
         one["bytes_per_sample_compacted"]
@@ -212,6 +216,14 @@ TARGETS: Final = (
         _statements,
         " ms",
         is_worst=True,
+    ),
+    Target(
+        "flood",
+        "p95 of others beside 100,000 new series a minute, by that without",
+        2,
+        None,
+        _flood,
+        " x",
     ),
     Target(
         "organizations",

@@ -59,6 +59,8 @@ def bodies(
     step_ms: int = STEP_MS,
     end_ms: int | None = None,
     instances: int = 1,
+    first_vendor: int = 0,
+    first_instance: int = 0,
     is_shuffled: bool = False,
 ) -> list[Body]:
     """About `samples` samples, the newest from now, pass after pass over all series.
@@ -66,7 +68,12 @@ def bodies(
     Each vendor has fifty series on each of its instances. Shuffled, the series of a body come in
     another order each time.
     """
-    series = list(_series(vendors, instances))
+    series = list(
+        _series(
+            range(first_vendor, first_vendor + vendors),
+            range(first_instance, first_instance + instances),
+        )
+    )
     lanes = [
         series[start : start + series_per_body] for start in range(0, len(series), series_per_body)
     ]
@@ -117,8 +124,8 @@ class _Values:
         return now.copy()
 
 
-def _series(vendors: int, instances: int) -> Iterator[dict[str, str]]:
-    for number, instance in product(range(vendors), range(instances)):
+def _series(vendors: range, instances: range) -> Iterator[dict[str, str]]:
+    for number, instance in product(vendors, instances):
         kind = KINDS[number % len(KINDS)]
         for (metric, stat), route in product(METRICS, ROUTES):
             yield {

@@ -39,7 +39,7 @@ except ImportError:  # no compiler was there when the product was installed
 IS_COMPILED: Final = Runs.__module__.endswith(".runs")
 SOURCE: Final = "prometheus"
 
-LEARN_AT_ONCE: Final = 500
+LEARN_AT_ONCE: Final = 100
 """New series (about 15 us each) between which other requests get their turn."""
 MOST_REMEMBERED_BYTES: Final = 256 * 1024 * 1024
 """Of runs of labels. A sender who shuffles its labels makes new ones for ever."""
