@@ -1,0 +1,1 @@
+alter table public.apm_series alter column organization_id reset (n_distinct);
