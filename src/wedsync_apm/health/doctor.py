@@ -53,7 +53,7 @@ CODES: Final[Mapping[str, str]] = {
     "APM-W003": "A file with secrets can be read by others.",
     "APM-W004": "No mail server is set: e-mail only reaches the inbox page.",
     "APM-W005": "The pages are reachable from outside without https.",
-    "APM-W006": "The writer is bound by RLS and takes the slower way in.",
+    "APM-W006": "The writer is bound by RLS, whose policy is asked for every block.",
     "APM-W007": "Statement statistics are not installed.",
     "APM-W008": "Nobody can sign in.",
     "APM-W009": "The clocks of this machine and the database differ.",
