@@ -120,7 +120,7 @@ Expression = Leaf | Number | Aggregate | Arithmetic
 _ARITHMETIC: Final = frozenset("+-*/%^")
 
 
-@lru_cache(maxsize=1_000)
+@lru_cache(maxsize=4_000)
 def parse(text: str) -> Expression:
     """The meaning of a text: of one that was asked before, as a dashboard does, at once. Raises
     BadExpression and NotAnswered."""
