@@ -25,8 +25,11 @@ class UnknownSeries(NamedTuple):
     position: int
     """In the request."""
     start: int
-    """Of its message, in the body; it ends before `stop`."""
+    """Of its message, in the body."""
+    labels_stop: int
+    """Before it are labels alone, behind it samples alone; `start` where that is not so."""
     stop: int
+    """Its message ends before it."""
     first: int
     """Of its samples, which have the handle -1; the last one is before `after`."""
     after: int
@@ -83,12 +86,13 @@ class Runs:
         first = start = 0
         for index, (one, message, count) in enumerate(zip(series, messages, counts, strict=True)):
             start = body.index(message, start)
-            run = run_of(one.labels)
-            handle = self._handles.get(run, -1)
-            if handle < 0 or one.histograms or not message.startswith(run):
-                handle = -1
+            run = _run_of(one.labels)
+            is_plain = message.startswith(run) and not one.histograms
+            handle = self._handles.get(run, -1) if is_plain else -1
+            if handle < 0:
+                labels_stop = start + len(run) if is_plain else start
                 stop = start + len(message)
-                unknown.append(UnknownSeries(index, start, stop, first, first + count))
+                unknown.append(UnknownSeries(index, start, labels_stop, stop, first, first + count))
             handles.append(handle)
             first += count
             start += len(message)
@@ -108,7 +112,7 @@ class Runs:
         )
 
 
-def run_of(labels: Iterable[bytes]) -> bytes:
+def _run_of(labels: Iterable[bytes]) -> bytes:
     """The bytes of labels as senders write them into a series."""
     return b"".join([_head(len(label)) + label for label in labels])
 

@@ -20,7 +20,7 @@ from wedsync_apm.ingest import model
 from wedsync_apm.ingest.columns import Refused, read_tenant, service_of
 from wedsync_apm.ingest.limits import IngestLimits
 from wedsync_apm.ingest.model import Arrival, Decoded, IngestGrant, Rejections
-from wedsync_apm.ingest.plain_runs import STALE_MARKER, Scan, UnknownSeries, run_of
+from wedsync_apm.ingest.plain_runs import STALE_MARKER, Scan, UnknownSeries
 from wedsync_apm.ingest.window import in_window
 from wedsync_apm.ingest.wire import remote_write_pb2 as wire
 from wedsync_apm.metrics.model import (
@@ -44,7 +44,7 @@ LEARN_AT_ONCE: Final = 100
 MOST_REMEMBERED_BYTES: Final = 256 * 1024 * 1024
 """Of runs of labels. A sender who shuffles its labels makes new ones for ever."""
 MOST_LABELS: Final = 200_000
-"""Distinct labels that are remembered decoded."""
+"""Distinct labels that are remembered decoded, and names that are remembered as good."""
 
 
 async def decode(body: bytes, arrival: Arrival) -> Decoded:
@@ -68,6 +68,7 @@ class RemoteWriteDecoder:
         self._limits, self._new_runs = limits, runs
         self._runs: dict[UUID | None, Runs] = {}
         self._labels: dict[bytes, tuple[str, str]] = {}
+        self._good_names: set[tuple[str, str]] = set()
         self.remembered_bytes = 0
 
     async def decode(self, body: bytes, grant: IngestGrant, now_ms: int) -> Decoded:
@@ -124,11 +125,12 @@ class RemoteWriteDecoder:
         rejections: Rejections,
     ) -> None:
         """Puts in the handles that are missing; those of series that are not valid stay -1."""
-        for nth, (position, start, stop, first, after) in enumerate(unknown, start=1):
+        for nth, (position, start, labels_stop, stop, first, after) in enumerate(unknown, start=1):
             if nth % LEARN_AT_ONCE == 0:
                 await asyncio.sleep(0)
+            run = body[start:labels_stop]
             try:
-                message = wire.TimeSeries.FromString(body[start:stop])
+                message = wire.TimeSeries.FromString(run or body[start:stop])
             except DecodeError as exc:
                 raise _malformed() from exc
             try:
@@ -142,7 +144,8 @@ class RemoteWriteDecoder:
                 )
                 continue
             handles[first:after] = handle
-            self._remember(body, start, message.labels, handle, grant)
+            if run:
+                self._remember(run, handle, grant)
             if message.histograms:
                 key = self.directory.keys[handle]
                 rejections.add(
@@ -152,13 +155,7 @@ class RemoteWriteDecoder:
                     len(message.histograms),
                 )
 
-    def _remember(
-        self, body: bytes, start: int, labels: Iterable[bytes], handle: int, grant: IngestGrant
-    ) -> None:
-        """Keeps the run of a series whose labels stand at its beginning, as senders write it."""
-        run = run_of(labels)
-        if not body.startswith(run, start):
-            return
+    def _remember(self, run: bytes, handle: int, grant: IngestGrant) -> None:
         runs = self._runs_of(grant)
         before = runs.remembered_bytes
         runs.remember(run, handle)
@@ -186,9 +183,8 @@ class RemoteWriteDecoder:
         # An empty value means the same as no label at all.
         tags = sorted([tag for tag in decoded if tag[1] and tag[0] in by_name])
         service_name = service_of(by_name)
-        problem = self._limits.problem_with_names(service_name, metric_name, len(tags))
-        if problem is not None:
-            raise Refused(model.INVALID, problem.field, problem.reason)
+        if (service_name, metric_name) not in self._good_names or len(tags) > self._limits.tags:
+            self._check_names(service_name, metric_name, len(tags))
         return self.directory.handle(
             SeriesKey(
                 organization_id,
@@ -198,6 +194,14 @@ class RemoteWriteDecoder:
                 infer_metric_type(metric_name),
             )
         )
+
+    def _check_names(self, service_name: str, metric_name: str, tags: int) -> None:
+        problem = self._limits.problem_with_names(service_name, metric_name, tags)
+        if problem is not None:
+            raise Refused(model.INVALID, problem.field, problem.reason)
+        if len(self._good_names) >= MOST_LABELS:
+            self._good_names.clear()
+        self._good_names.add((service_name, metric_name))
 
     def _label(self, encoded: bytes) -> tuple[str, str]:
         """A label that is not remembered; it is from now on, unless it is long. Raises Refused."""

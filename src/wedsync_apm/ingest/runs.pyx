@@ -43,6 +43,7 @@ cdef struct Run:
 cdef struct Unknown:
     Py_ssize_t index  # of the series in the request
     Py_ssize_t start  # of its message in the body
+    Py_ssize_t labels_stop  # the message's start, where it holds more than labels and samples
     Py_ssize_t stop
     Py_ssize_t first  # sample
     Py_ssize_t after  # its last sample
@@ -156,7 +157,12 @@ cdef class Runs:
             one = self._unknown[at]
             listed.append(
                 UnknownSeries(
-                    one.index, one.start, one.stop, one.first, min(one.after, samples)
+                    one.index,
+                    one.start,
+                    one.labels_stop,
+                    one.stop,
+                    one.first,
+                    min(one.after, samples),
                 )
             )
         return listed
@@ -195,6 +201,7 @@ cdef class Runs:
         cdef Py_ssize_t number = self._runs[self._last].next, first = samples[0], place
         cdef Run *run = &self._runs[number]
         cdef const uint8_t *at = start
+        cdef const uint8_t *samples_start
         cdef bint is_plain = True
         cdef uint64_t key, length, bits
         cdef int64_t handle, time
@@ -217,6 +224,7 @@ cdef class Runs:
         else:
             at = start + run.length
         self._last = number
+        samples_start = at
         handle = self._runs[number].handle
         while at < end:
             at = _varint(at, end, &key)
@@ -252,7 +260,12 @@ cdef class Runs:
             if self._unknown_count == self._unknown_room:
                 self._grow_unknown()
             self._unknown[self._unknown_count] = Unknown(
-                index, start - body, end - body, first, samples[0]
+                index,
+                start - body,
+                (samples_start if is_plain else start) - body,
+                end - body,
+                first,
+                samples[0],
             )
             self._unknown_count += 1
         return 0

@@ -93,20 +93,19 @@ class SeriesDirectory:
 
         A unit that comes only now is learnt: the database is asked about the series again.
         """
-        found = self._handles.get(key)
-        if found is not None:
+        handle = len(self.keys)
+        found = self._handles.setdefault(key, handle)
+        if found != handle:
             if key.unit is not None and self.keys[found].unit is None:
                 self.keys[found] = key
                 self._resolved_at[found] = -np.inf
             return found
-        handle = len(self.keys)
         if handle == len(self._series_id):
             self._organization = np.resize(self._organization, 2 * handle)
             self._series_id = np.resize(self._series_id, 2 * handle)
             self._resolved_at = np.resize(self._resolved_at, 2 * handle)
             self._series_id[handle:] = UNRESOLVED
         self.keys.append(key)
-        self._handles[key] = handle
         self._organization[handle] = self.organization_handle(key.organization_id)
         return handle
 
