@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
+from psycopg.errors import SerializationFailure
 from psycopg.types.json import Jsonb
 
 from tests.support.people import Connection
@@ -132,12 +133,17 @@ async def compact_all(pool: Pool, settled_id: int, **options: Any) -> list[Compa
 
 
 async def compact_over(cx: PoolConnection, settled_id: int, **options: Any) -> list[Compacted]:
-    """The same over one connection."""
+    """The same over one connection; where another engine was there first, it tries again."""
     done: list[Compacted] = []
     stuck: list[Compacted] = []
     await note_work(cx)
     while True:
-        one = await compact_next(cx, settled_id, noted_before=FAR, blocks=1, stuck=stuck, **options)
+        try:
+            one = await compact_next(
+                cx, settled_id, noted_before=FAR, blocks=1, stuck=stuck, **options
+            )
+        except SerializationFailure:
+            continue
         if one is None:
             return done
         (done if one.batches else stuck).append(one)
