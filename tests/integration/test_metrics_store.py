@@ -21,6 +21,7 @@ from wedsync_apm.db.pool import Pool, open_pool
 from wedsync_apm.db.tenant import Actor, tenant_tx
 from wedsync_apm.errors import NotValid
 from wedsync_apm.metrics import store
+from wedsync_apm.metrics.range_questions import query_range
 from wedsync_apm.metrics.ranges import Aggregation, RangeAnswer
 
 HOUR = timedelta(hours=1)
@@ -77,7 +78,7 @@ async def ask(pool: Pool, metric: str = "shop.latency", **more: Any) -> RangeAns
     } | more
     start, end = arguments.pop("start"), arguments.pop("end")
     async with tenant_tx(pool, actor(arguments.pop("person", MEMBER_A))) as cx:
-        return await store.query_range(cx, ORGANIZATION_A, metric, start, end, **arguments)
+        return await query_range(cx, ORGANIZATION_A, metric, start, end, **arguments)
 
 
 def points(answer: RangeAnswer, line: int = 0) -> dict[int, float]:

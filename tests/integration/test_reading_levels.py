@@ -14,7 +14,7 @@ from wedsync_apm.db.pool import Pool, open_pool
 from wedsync_apm.db.tenant import Actor, tenant_tx
 from wedsync_apm.engine import compact
 from wedsync_apm.errors import NotValid
-from wedsync_apm.metrics import store
+from wedsync_apm.metrics.range_questions import query_range
 from wedsync_apm.metrics.ranges import Aggregation, plan_range
 from wedsync_apm.metrics.reading.lines import unite_stretches
 
@@ -104,7 +104,7 @@ async def compare(
     assert len(rows) > 10
     for aggregation in Aggregation:
         async with tenant_tx(pool, Actor("authenticated", MEMBER_A.id)) as cx:
-            answer = await store.query_range(
+            answer = await query_range(
                 cx,
                 ORGANIZATION_A,
                 "shop.load",
@@ -243,7 +243,7 @@ async def test_an_organizations_own_terms_count(pool: Pool, engine: Connection) 
         engine.execute("insert into apm_retention (organization_id) values (%s)", (ORGANIZATION_A,))
         engine.execute(f"update apm_retention set {terms}")
         async with tenant_tx(pool, Actor("authenticated", MEMBER_A.id)) as cx:
-            answer = await store.query_range(
+            answer = await query_range(
                 cx, ORGANIZATION_A, "shop.load", start, start + HOUR, step=step, at=NOON
             )
         assert answer.series

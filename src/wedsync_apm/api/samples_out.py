@@ -26,6 +26,7 @@ from wedsync_apm.clock import utcnow
 from wedsync_apm.config import Settings
 from wedsync_apm.errors import FieldError, Forbidden, NotValid
 from wedsync_apm.metrics import store
+from wedsync_apm.metrics.range_questions import RangeQuestion, RangeWanted
 from wedsync_apm.metrics.ranges import Aggregation
 from wedsync_apm.metrics.usage.store import measure_usage
 from wedsync_apm.organizations.identity import actor_of
@@ -119,7 +120,7 @@ def read_time(name: str, text: str | None) -> datetime | None:
 
 def range_wanted(
     settings: Settings, start: datetime, end: datetime, step: timedelta | None
-) -> store.RangeWanted:
+) -> RangeWanted:
     """A range, with the platform's terms of each level."""
     days = {
         "raw": settings.retention_raw_days,
@@ -130,7 +131,7 @@ def range_wanted(
     }
     terms = {level: timedelta(days=count) for level, count in days.items()}
     most = timedelta(days=settings.retention_most_days) or timedelta.max
-    return store.RangeWanted(start, end, step, utcnow(), terms, most)
+    return RangeWanted(start, end, step, utcnow(), terms, most)
 
 
 def tags_in(request: ApiRequest) -> dict[str, str]:
@@ -212,7 +213,7 @@ async def query_range(
     if request.identity.only_sends_samples:
         raise Forbidden("This key may only send samples.")
     wanted = range_wanted(request.services.settings, since, until, wide)
-    asked = store.RangeQuestion(metric, wanted, agg, tags_in(request), names)
+    asked = RangeQuestion(metric, wanted, agg, tags_in(request), names)
     together: Together = request.app.state.together
     answer = await together.read_range(actor_of(request.identity), organization_id, asked)
     series = [

@@ -19,8 +19,8 @@ from wedsync_apm.db.tenant import Actor, tenant_tx
 from wedsync_apm.metrics.expression.evaluate import Vector
 from wedsync_apm.metrics.expression.read import Need, read_leaves, take_leaves
 from wedsync_apm.metrics.expression.syntax import BadExpression, Leaf, NotAnswered
+from wedsync_apm.metrics.range_questions import RangeMemo, RangeQuestion, prepare_ranges
 from wedsync_apm.metrics.ranges import RangeAnswer
-from wedsync_apm.metrics.store import RangeMemo, RangeQuestion, prepare_ranges
 from wedsync_apm.organizations.store import find_standing
 
 _Key = tuple[Actor, UUID | None]

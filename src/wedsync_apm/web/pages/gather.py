@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -10,6 +10,7 @@ from wedsync_apm.checks.members.store import HEALTH_CHECKS
 from wedsync_apm.db.pool import Connection
 from wedsync_apm.incidents.works import Watched
 from wedsync_apm.metrics import store as metrics
+from wedsync_apm.metrics.range_questions import query_range
 from wedsync_apm.metrics.ranges import Aggregation, RangeAnswer
 from wedsync_apm.metrics.store import Metric
 from wedsync_apm.notify.members import store as messages
@@ -91,7 +92,7 @@ async def read_services(here: Visit, checks: Sequence[Row]) -> tuple[Service, ..
         if row["source_metric"]:
             chosen = choose_range("1h")
             begin, end = window_of(chosen, here.at)
-            answer = await metrics.query_range(
+            answer = await query_range(
                 here.cx,
                 here.organization_id,
                 row["source_metric"],
@@ -171,6 +172,15 @@ class MetricReading:
         return full_name(self.metric.service_name, self.metric.metric_name)
 
 
+_OF_WHOLE_STEPS: Final = frozenset({Aggregation.RATE, Aggregation.SUM, Aggregation.COUNT})
+"""What grows while a step goes on: of one that has just begun they would show a fall."""
+
+
+def last_whole_step(end: datetime, step: timedelta) -> datetime:
+    """Where the last step ends that is over at `end`."""
+    return end - (end - datetime.fromtimestamp(0, UTC)) % step
+
+
 async def read_metric(
     here: Visit,
     metric: Metric,
@@ -183,13 +193,16 @@ async def read_metric(
     rule = rule_for(all_rules, metric.service_name, metric.metric_name)
     aggregation = function_for(metric, rule)
     begin, end = window_of(chosen, here.at)
-    answer = await metrics.query_range(
+    step = step or chosen.step
+    if aggregation in _OF_WHOLE_STEPS:
+        end = last_whole_step(end, step)
+    answer = await query_range(
         here.cx,
         here.organization_id,
         full_name(metric.service_name, metric.metric_name),
         begin,
         end,
-        step=step or chosen.step,
+        step=step,
         aggregation=aggregation,
     )
     unit = unit_of(metric.unit, aggregation)
