@@ -75,7 +75,7 @@ class Writer:
         most_pending_samples: int = MOST_PENDING_SAMPLES,
     ) -> None:
         self._line = Line(conninfo)
-        self._resolver = Resolver(Line(conninfo), series_limit)
+        self._resolver = Resolver([Line(conninfo), Line(conninfo)], series_limit)
         self._most_pending = most_pending_samples
         self._jobs: list[_Job] = []
         self._idle = asyncio.Event()
