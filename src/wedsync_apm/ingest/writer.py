@@ -2,8 +2,10 @@
 
 While one transaction commits, the batches of further requests gather; the next transaction takes
 all of them. There is no delay to wait for company: under load the commit itself is the wait, and
-without load a request pays for nothing but its own commit. A request is answered after the commit,
-so what was acknowledged is on disk.
+without load a request pays for nothing but its own commit. A second connection does not wait for
+the first one's commit when as many requests have gathered as are on their way: fewer would only
+make transactions smaller. A request is answered after the commit, so what was acknowledged is on
+disk.
 """
 
 import asyncio
@@ -74,7 +76,10 @@ class Writer:
         series_limit: int = 20_000,
         most_pending_samples: int = MOST_PENDING_SAMPLES,
     ) -> None:
-        self._line = Line(conninfo)
+        self._lines = [Line(conninfo), Line(conninfo)]
+        self._free = list(self._lines)
+        self._flushing = 0
+        """Requests whose transactions are under way."""
         self._resolver = Resolver([Line(conninfo), Line(conninfo)], series_limit)
         self._most_pending = most_pending_samples
         self._jobs: list[_Job] = []
@@ -101,7 +106,7 @@ class Writer:
         if self._closing:
             raise _stopping()
         with self._room(len(batch), sender):
-            since = self._line.connected_at
+            since = max(line.connected_at for line in self._lines)
             await self._resolver.resolve(batch.directory, all_handles(batch), older_than=since)
             job = _Job(batch, since, asyncio.get_running_loop().create_future())
             self._jobs.append(job)
@@ -123,29 +128,30 @@ class Writer:
 
     async def run(self) -> None:
         """Flushes until cancelled; then what waits is refused, not lost in silence."""
-        resolving = asyncio.create_task(self._resolver.run(), name="series resolver")
         try:
-            while True:
-                await self._wait()
-                if self._jobs:
-                    await self._flush(self._take())
-                if self._refusals and time.monotonic() >= self._refusals_due:
-                    await self._flush_refusals()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._resolver.run(), name="series resolver")
+                while True:
+                    await self._wait()
+                    if self._may_flush():
+                        jobs = self._take()
+                        self._flushing += len(jobs)
+                        tasks.create_task(self._flush_and_free(self._free.pop(), jobs))
+                    elif self._is_refusal_due():
+                        await self._flush_refusals(self._free[-1])
         finally:
             self._closing = True
-            resolving.cancel()
             _fail(self._jobs, _stopping())
             self._jobs = []
-            await self._line.close()
-            with suppress(asyncio.CancelledError):
-                await resolving
+            for line in self._lines:
+                await line.close()
 
     async def drain(self) -> None:
         """Takes no more batches, and returns when those that wait are settled."""
         self._closing = True
         await self._idle.wait()
         if self._refusals:
-            await self._flush_refusals()
+            await self._flush_refusals(self._lines[0])
 
     @contextmanager
     def _room(self, samples: int, sender: UUID | None) -> Iterator[None]:
@@ -181,14 +187,20 @@ class Writer:
             self._idle.set()
 
     async def _wait(self) -> None:
-        if self._jobs:
-            return
-        timeout = None
-        if self._refusals:
-            timeout = max(self._refusals_due - time.monotonic(), 0.0)
-        self._wake.clear()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), timeout)
+        """Until something can be done."""
+        while not (self._may_flush() or self._is_refusal_due()):
+            timeout = None
+            if self._refusals and self._free:
+                timeout = max(self._refusals_due - time.monotonic(), 0.0)
+            self._wake.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), timeout)
+
+    def _may_flush(self) -> bool:
+        return bool(self._jobs and self._free) and len(self._jobs) >= self._flushing
+
+    def _is_refusal_due(self) -> bool:
+        return bool(self._refusals and self._free) and time.monotonic() >= self._refusals_due
 
     def _take(self) -> list[_Job]:
         """The oldest batches, as many as go into one transaction, but at least one."""
@@ -201,15 +213,23 @@ class Writer:
         jobs, self._jobs = self._jobs[:taken], self._jobs[taken:]
         return jobs
 
-    async def _flush(self, jobs: list[_Job]) -> None:
+    async def _flush_and_free(self, line: Line, jobs: list[_Job]) -> None:
+        try:
+            await self._flush(line, jobs)
+        finally:
+            self._flushing -= len(jobs)
+            self._free.append(line)
+            self._wake.set()
+
+    async def _flush(self, line: Line, jobs: list[_Job]) -> None:
         """Commits the jobs together and settles them, whatever happens."""
         try:
             with FLUSH_SECONDS.time():
-                async with self._line.open() as cx:
-                    written = await self._store(cx, jobs)
+                async with line.open() as cx:
+                    written = await self._store(line, cx, jobs)
         except BaseException as exc:
             FLUSHES.inc(outcome="failed")
-            await self._settle_failure(jobs, exc)
+            await self._settle_failure(line, jobs, exc)
             if not isinstance(exc, Exception):
                 raise
             return
@@ -218,14 +238,14 @@ class Writer:
             if not job.done.done():
                 job.done.set_result(result)
 
-    async def _settle_failure(self, jobs: list[_Job], exc: BaseException) -> None:
+    async def _settle_failure(self, line: Line, jobs: list[_Job], exc: BaseException) -> None:
         if not isinstance(exc, Exception):
             exc = _stopping()
         elif not isinstance(exc, DatabaseAway | StorageFull) and len(jobs) > 1:
             # Something in one of them is not to the database's liking. Each for itself, so that
             # it takes no other down.
             for job in jobs:
-                await self._flush([job])
+                await self._flush(line, [job])
             return
         log.warning(
             "A flush failed: %s",
@@ -239,7 +259,7 @@ class Writer:
         )
         _fail(jobs, exc)
 
-    async def _store(self, cx: store.Connection, jobs: Sequence[_Job]) -> list[Written]:
+    async def _store(self, line: Line, cx: store.Connection, jobs: Sequence[_Job]) -> list[Written]:
         """One transaction for all jobs; gives back what became of each."""
         groups: defaultdict[int, list[int]] = defaultdict(list)
         for index, job in enumerate(jobs):
@@ -247,7 +267,7 @@ class Writer:
         written: dict[int, Written] = {}
         packed = []
         for indexes in groups.values():
-            await self._resolve_again([jobs[index] for index in indexes])
+            await self._resolve_again(line, [jobs[index] for index in indexes])
             gathered = gather([jobs[index].batch for index in indexes])
             written.update(zip(indexes, gathered.results, strict=True))
             if len(gathered.ids):
@@ -255,14 +275,14 @@ class Writer:
                 packed.append(pack(gathered, calendar))
                 NOT_FINITE.inc(int(len(gathered.values) - np.isfinite(gathered.values).sum()))
         ended = ended_series([job.batch for job in jobs])
-        await store.store_flush(cx, packed, ended, prepared=self._line.is_prepared)
+        await store.store_flush(cx, packed, ended, prepared=line.is_prepared)
         STORED.inc(sum(result.stored for result in written.values()))
         return [written[index] for index in range(len(jobs))]
 
-    async def _resolve_again(self, jobs: Sequence[_Job]) -> None:
+    async def _resolve_again(self, line: Line, jobs: Sequence[_Job]) -> None:
         """After a reconnect: what was known is perhaps another database's."""
-        since = self._line.connected_at
-        late = [job.batch for job in jobs if job.resolved_for != since]
+        since = line.connected_at
+        late = [job.batch for job in jobs if job.resolved_for < since]
         if late:
             handles = np.concatenate([all_handles(batch) for batch in late])
             await self._resolver.resolve(late[0].directory, handles, older_than=since)
@@ -283,11 +303,11 @@ class Writer:
             calendar.learn(asked, start, end, found, now)
         return calendar
 
-    async def _flush_refusals(self) -> None:
+    async def _flush_refusals(self, line: Line) -> None:
         refusals, self._refusals = self._refusals, {}
         self._refusals_due = time.monotonic() + REFUSALS_EVERY_SECONDS
         try:
-            async with self._line.open() as cx:
+            async with line.open() as cx:
                 await store.count_refusals(cx, refusals)
         except Exception as exc:
             # Whatever it is: samples must go on being written.
@@ -296,7 +316,7 @@ class Writer:
                 exc,
                 extra={"action": "refusals_failed", "reason": type(exc).__name__},
             )
-            await self._line.close()
+            await line.close()
             if not isinstance(exc, DatabaseAway | StorageFull):
                 return  # it would fail for ever
             for key, newer in self._refusals.items():
