@@ -3,10 +3,10 @@
 Some eight times slower, and what `runs` is compared with.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from itertools import chain
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -57,15 +57,15 @@ class Runs:
 
     def __init__(self) -> None:
         self._handles: dict[bytes, int] = {}
-        self.remembered_bytes = 0
 
-    def remember(self, run: bytes, handle: int) -> None:
-        """Remembers what a run, which is not empty, stands for."""
+    def remember(self, run: bytes, handle: int) -> int:
+        """Remembers what a run, which is not empty, stands for; gives back how many bytes more
+        are remembered now."""
         if not run:
             raise ValueError("a run has bytes")
-        if run not in self._handles:
-            self.remembered_bytes += len(run)
+        more = 0 if run in self._handles else len(run)
         self._handles[run] = handle
+        return more
 
     def scan(self, body: bytes, most: int) -> Scan:
         """What is in a body; of more than `most` series or samples the counts alone are right.
@@ -110,6 +110,14 @@ class Runs:
             earliest_ms=int(timestamps_ms.min(initial=_LATEST)),
             latest_ms=int(timestamps_ms.max(initial=-_LATEST)),
         )
+
+
+def known_labels(
+    run: bytes, known: Mapping[bytes, tuple[str, str]]
+) -> list[tuple[str, str]] | None:
+    """What `known` has for each label of a run, in their order; None if it lacks one."""
+    labels = [known.get(label) for label in wire.TimeSeries.FromString(run).labels]
+    return None if None in labels else cast("list[tuple[str, str]]", labels)
 
 
 def _run_of(labels: Iterable[bytes]) -> bytes:

@@ -8,7 +8,6 @@ not met is decoded here, one series after the other.
 """
 
 import asyncio
-from collections.abc import Iterable
 from typing import Final
 from uuid import UUID
 
@@ -32,9 +31,9 @@ from wedsync_apm.metrics.model import (
 )
 
 try:
-    from wedsync_apm.ingest.runs import Runs
+    from wedsync_apm.ingest.runs import Runs, known_labels
 except ImportError:  # no compiler was there when the product was installed
-    from wedsync_apm.ingest.plain_runs import Runs
+    from wedsync_apm.ingest.plain_runs import Runs, known_labels
 
 IS_COMPILED: Final = Runs.__module__.endswith(".runs")
 SOURCE: Final = "prometheus"
@@ -128,38 +127,36 @@ class RemoteWriteDecoder:
         for nth, (position, start, labels_stop, stop, first, after) in enumerate(unknown, start=1):
             if nth % LEARN_AT_ONCE == 0:
                 await asyncio.sleep(0)
-            run = body[start:labels_stop]
+            run, histograms = body[start:labels_stop], 0
             try:
-                message = wire.TimeSeries.FromString(run or body[start:stop])
-            except DecodeError as exc:
-                raise _malformed() from exc
-            try:
-                handle = self._learn(message.labels, grant)
+                labels = known_labels(run, self._labels) if run else None
+                if labels is None:
+                    message = _series_of(run or body[start:stop])
+                    histograms = len(message.histograms)
+                    labels = [self._labels.get(one) or self._label(one) for one in message.labels]
+                handle = self._learn(labels, grant)
             except Refused as refused:
                 rejections.add(
                     refused.code,
                     FieldError(refused.field, refused.reason, position),
                     grant.organization_id,
-                    after - first + len(message.histograms),
+                    after - first + histograms,
                 )
                 continue
             handles[first:after] = handle
             if run:
                 self._remember(run, handle, grant)
-            if message.histograms:
+            if histograms:
                 key = self.directory.keys[handle]
                 rejections.add(
                     model.UNSUPPORTED,
                     FieldError(key.metric_name, "native histograms are not taken", position),
                     key.organization_id,
-                    len(message.histograms),
+                    histograms,
                 )
 
     def _remember(self, run: bytes, handle: int, grant: IngestGrant) -> None:
-        runs = self._runs_of(grant)
-        before = runs.remembered_bytes
-        runs.remember(run, handle)
-        self.remembered_bytes += runs.remembered_bytes - before
+        self.remembered_bytes += self._runs_of(grant).remember(run, handle)
         if self.remembered_bytes > MOST_REMEMBERED_BYTES:
             self._runs.clear()
             self.remembered_bytes = 0
@@ -170,18 +167,17 @@ class RemoteWriteDecoder:
             runs = self._runs[grant.organization_id] = self._new_runs()
         return runs
 
-    def _learn(self, labels: Iterable[bytes], grant: IngestGrant) -> int:
+    def _learn(self, labels: list[tuple[str, str]], grant: IngestGrant) -> int:
         """The handle of a series that was never met in this form. Raises Refused."""
-        decoded = [self._labels.get(encoded) or self._label(encoded) for encoded in labels]
-        by_name = dict(decoded)
-        if len(by_name) < len(decoded):
-            raise Refused(model.INVALID, f"label {_repeated(decoded)[:64]}", "is there twice")
+        by_name = dict(labels)
+        if len(by_name) < len(labels):
+            raise Refused(model.INVALID, f"label {_repeated(labels)[:64]}", "is there twice")
         metric_name = by_name.pop("__name__", "")
         organization_id = grant.organization_id or read_tenant(
             model.ORGANIZATION_LABEL, by_name.pop(model.ORGANIZATION_LABEL, None)
         )
         # An empty value means the same as no label at all.
-        tags = sorted([tag for tag in decoded if tag[1] and tag[0] in by_name])
+        tags = sorted([tag for tag in labels if tag[1] and tag[0] in by_name])
         service_name = service_of(by_name)
         if (service_name, metric_name) not in self._good_names or len(tags) > self._limits.tags:
             self._check_names(service_name, metric_name, len(tags))
@@ -214,6 +210,13 @@ class RemoteWriteDecoder:
         if len(encoded) <= 256:
             self._labels[encoded] = label
         return label
+
+
+def _series_of(message: bytes) -> wire.TimeSeries:
+    try:
+        return wire.TimeSeries.FromString(message)
+    except DecodeError as exc:
+        raise _malformed() from exc
 
 
 def _label(encoded: bytes) -> tuple[str, str]:

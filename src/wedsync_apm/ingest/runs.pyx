@@ -11,7 +11,9 @@ import numpy as np
 
 from wedsync_apm.ingest.plain_runs import Scan, UnknownSeries
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_GetItem
+from cpython.object cimport PyObject
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
@@ -47,6 +49,27 @@ cdef struct Unknown:
     Py_ssize_t stop
     Py_ssize_t first  # sample
     Py_ssize_t after  # its last sample
+
+
+def known_labels(bytes run not None, dict known not None):
+    """What `known` has for each label of a run, in their order; None if it lacks one."""
+    cdef const uint8_t *at = <const uint8_t *>PyBytes_AS_STRING(run)
+    cdef const uint8_t *end = at + PyBytes_GET_SIZE(run)
+    cdef uint64_t length
+    cdef PyObject *found
+    cdef list labels = []
+    while at < end:
+        if at[0] != LABEL:
+            return None
+        at = _varint(at + 1, end, &length)
+        if at == NULL or length > <uint64_t>(end - at):
+            return None
+        found = PyDict_GetItem(known, PyBytes_FromStringAndSize(<const char *>at, length))
+        if found == NULL:
+            return None
+        labels.append(<object>found)
+        at += length
+    return labels
 
 
 cdef class Runs:
@@ -88,13 +111,9 @@ cdef class Runs:
         free(self._values)
         free(self._unknown)
 
-    @property
-    def remembered_bytes(self):
-        """Of runs, and of what is known of each."""
-        return self._used + self._count * (sizeof(Run) + 2 * sizeof(Py_ssize_t))
-
     def remember(self, bytes run not None, int64_t handle):
-        """Remembers what a run, which is not empty, stands for."""
+        """Remembers what a run, which is not empty, stands for; gives back how many bytes more
+        are remembered now."""
         cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(run)
         cdef Py_ssize_t length = PyBytes_GET_SIZE(run), number
         cdef uint64_t hashed
@@ -104,7 +123,7 @@ cdef class Runs:
         number = self._find(data, length, hashed)
         if number:
             self._runs[number].handle = handle
-            return
+            return 0
         if self._count == self._runs_room:
             self._grow_runs()
         if 2 * self._count >= self._slots_count:
@@ -117,6 +136,7 @@ cdef class Runs:
         self._used += length
         self._count += 1
         self._place(number)
+        return length + <Py_ssize_t>sizeof(Run) + 2 * <Py_ssize_t>sizeof(Py_ssize_t)
 
     def scan(self, bytes body not None, Py_ssize_t most):
         """What is in a body; of more than `most` series or samples the counts alone are right.
