@@ -143,7 +143,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 told["not_measured"][name] = str(exc)
                 continue
             with SERVERS[name](folder, options.vendors) as server:
-                told["loaded"][name] = _load(server, options, end)
+                try:
+                    told["loaded"][name] = _load(server, options, end)
+                except RuntimeError as exc:
+                    if isinstance(server, Ours):
+                        raise
+                    # Prometheus refuses what its head has moved past, when it falls behind.
+                    told["not_measured"][name] = str(exc)
+                    say(f"{name}: not measured, {exc}")
+                    continue
                 if isinstance(server, Ours):
                     time.sleep(options.settle_seconds)
                 runs = list(_rounds(server, options, end, options.vendors))
@@ -151,6 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     _fill(server, options, end)
                     runs += _rounds(server, options, end, options.organizations)
                 told["runs"] += [asdict(run) for run in runs]
+                save("queries", options.out, told)
     save("queries", options.out, told)
     return 0
 
