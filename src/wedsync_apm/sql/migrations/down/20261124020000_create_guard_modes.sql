@@ -1,0 +1,16 @@
+drop function public.apm_change_guard_settings(jsonb);
+drop function public.apm_guard_settings();
+drop function public.apm_guard_overrides(timestamptz, int, uuid);
+drop function public.apm_end_guard_override(uuid, text, text);
+drop function public.apm_override_guard_mode(text, text, timestamptz, text, text);
+drop function apm_private.require_operator();
+drop function public.apm_guard_mode(timestamptz, text);
+drop function apm_private.season_at(timestamptz, text);
+drop function apm_private.guard_mode_at(timestamptz);
+drop function apm_private.guard_level_at(timestamptz);
+drop function apm_private.guard_spans(timestamptz, timestamptz);
+drop function apm_private.platform_time_zone();
+drop table apm_private.guard_overrides, apm_private.guard_settings;
+drop function apm_private.write_guard_audit();
+drop function apm_private.look_up_time_zone();
+drop function apm_private.is_season_table(jsonb);
