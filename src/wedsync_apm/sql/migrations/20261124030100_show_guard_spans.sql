@@ -1,0 +1,12 @@
+-- pre: people who ask what a rule would have said are told when the platform is on guard, as the engine is.
+
+-- The weekly spans that touch the range: 'freeze', 'enhanced', 'maximum'. No secret of anybody's.
+create function public.apm_guard_spans(earliest timestamptz, latest timestamptz)
+returns table (kind text, span tstzrange)
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select g.kind, g.span from apm_private.guard_spans(apm_guard_spans.earliest, apm_guard_spans.latest) as g
+$$;
+call apm_private.hand_over('public.apm_guard_spans(timestamptz, timestamptz)');
+grant execute on function public.apm_guard_spans(timestamptz, timestamptz) to authenticated, service_role, apm_engine;

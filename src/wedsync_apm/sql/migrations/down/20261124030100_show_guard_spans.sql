@@ -1,0 +1,1 @@
+drop function public.apm_guard_spans(timestamptz, timestamptz);
