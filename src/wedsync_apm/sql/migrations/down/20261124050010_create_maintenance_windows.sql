@@ -1,0 +1,10 @@
+drop function apm_private.maintenance_at(uuid, jsonb, timestamptz);
+drop function public.apm_approve_maintenance(uuid, timestamptz);
+drop function public.apm_maintenance_at(uuid, timestamptz);
+drop function apm_private.weddings_of_maintenance(public.apm_maintenance_windows, timestamptz);
+drop function public.apm_maintenance_spans(uuid, timestamptz, int);
+drop function apm_private.maintenance_spans(public.apm_maintenance_windows, timestamptz, timestamptz);
+drop function apm_private.instant_of(timestamp, text, boolean);
+drop table public.apm_maintenance_windows;
+drop function apm_private.plan_maintenance();
+drop function apm_private.check_holding();
