@@ -1,0 +1,11 @@
+drop trigger apm_incidents_look_again on public.apm_incidents;
+drop trigger apm_notification_rules_look_again on public.apm_notification_rules;
+drop trigger apm_quiet_hours_look_again on public.apm_quiet_hours;
+drop function apm_private.look_at_held_again();
+alter table public.apm_deliveries drop column held_until;
+drop function public.apm_quiet_spans(uuid, timestamptz);
+drop function apm_private.quiet_hours_at(uuid, uuid, uuid, timestamptz);
+drop function apm_private.daily_spans(time, time, int[], text, timestamptz, timestamptz);
+drop table public.apm_quiet_hours;
+drop function apm_private.check_quiet_hours();
+drop function public.apm_own_contact_ids();

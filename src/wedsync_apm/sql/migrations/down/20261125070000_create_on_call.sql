@@ -1,0 +1,16 @@
+drop function public.apm_on_call_facts(uuid, timestamptz, timestamptz);
+drop function apm_private.on_call_facts(uuid, timestamptz, timestamptz);
+drop function public.apm_on_call_weddings(uuid, date, date);
+drop function public.apm_on_call(uuid, timestamptz, timestamptz);
+drop function apm_private.check_on_call_range(timestamptz, timestamptz);
+drop function apm_private.on_call_cover(uuid, timestamptz, timestamptz);
+drop function apm_private.contacts_on_call(uuid, uuid, timestamptz);
+drop function apm_private.reach_of(uuid, uuid);
+drop function apm_private.on_call_between(uuid, uuid, timestamptz, timestamptz);
+drop table public.apm_escalation_schedules;
+drop table public.apm_on_call_temporary_schedules;
+drop table public.apm_on_call_overrides;
+drop table public.apm_on_call_layers;
+drop table public.apm_on_call_schedules;
+drop function apm_private.check_on_call();
+drop function apm_private.members_among(uuid, uuid[]);
