@@ -1,0 +1,10 @@
+drop function apm_private.acknowledge_from_channel(uuid, int, text, text, text, timestamptz);
+drop table apm_private.channel_events;
+drop function apm_private.record_receipt(uuid, text, text, text, timestamptz);
+drop trigger apm_deliveries_keep_receipt on public.apm_deliveries;
+drop function apm_private.keep_receipt();
+drop function apm_private.wait_after_return(int);
+drop function apm_private.state_after_return(text, int);
+drop function apm_private.receipt_rank(text);
+drop index public.idx_apm_deliveries_id;
+alter table public.apm_deliveries drop column receipt, drop column receipt_at, drop column earlier_provider_ids;

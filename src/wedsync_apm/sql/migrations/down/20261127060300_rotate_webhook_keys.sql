@@ -1,0 +1,1 @@
+drop function public.apm_rotate_contact_secret(uuid, bytea, text);

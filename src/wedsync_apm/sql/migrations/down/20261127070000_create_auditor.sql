@@ -1,0 +1,1 @@
+drop table apm_private.auditor_findings;

@@ -1,0 +1,15 @@
+drop function public.apm_drill_facts(uuid, timestamptz);
+drop function apm_private.drill_facts(uuid, timestamptz);
+drop function apm_private.use_drill_link(bytea, timestamptz);
+drop function apm_private.look_up_drill_link(bytea, timestamptz);
+drop function apm_private.answer_drill_of_number(text, timestamptz);
+drop function apm_private.answer_drill(uuid, text, timestamptz);
+drop function apm_private.end_drills(timestamptz, interval);
+drop function apm_private.start_due_drills(timestamptz, int);
+drop function public.apm_start_drill(uuid, text, uuid);
+drop function apm_private.ask_drill(uuid, text, uuid, uuid, text, timestamptz);
+drop function apm_private.open_drill(uuid, text, text, uuid, uuid, text, timestamptz, timestamptz);
+drop function apm_private.drill_receivers(uuid, timestamptz);
+drop table apm_private.drill_links, public.apm_drill_schedules, public.apm_drill_calls, public.apm_drills;
+drop function apm_private.place_drill_schedule();
+drop function apm_private.next_drill_at(text, int, time, text, timestamptz);
