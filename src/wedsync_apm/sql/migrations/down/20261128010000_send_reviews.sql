@@ -1,0 +1,12 @@
+drop function apm_private.saturday_to_report(timestamptz);
+drop function apm_private.weddings_to_report(timestamptz, interval);
+drop table apm_private.sent_reports;
+revoke execute on function apm_private.members_among(uuid, uuid[]) from apm_engine;
+drop function apm_private.mail_of_named(uuid, text);
+drop function apm_private.people_as(uuid[], text[]);
+drop function apm_private.mail_of(uuid, uuid[]);
+drop function apm_private.overdue_at(uuid, date);
+drop trigger apm_postmortem_actions_forget on public.apm_postmortem_actions;
+drop function apm_private.forget_told_action();
+drop index public.idx_apm_postmortem_actions_told;
+alter table public.apm_postmortem_actions drop column owners_told_at;

@@ -1,0 +1,1 @@
+drop function apm_private.verify_by_receipt(uuid, timestamptz);

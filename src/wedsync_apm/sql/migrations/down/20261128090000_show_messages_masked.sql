@@ -1,0 +1,1 @@
+drop function public.apm_delivery_texts(uuid[]);
