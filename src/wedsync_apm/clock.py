@@ -3,10 +3,14 @@
 What is due, open or on a wedding day is decided by the database's clock, which travels as `at`.
 """
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+EARLIEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
+LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
+"""Instants that people may ask about lie before it, so that days can be added to them."""
 
 
 def utcnow() -> datetime:
@@ -23,3 +27,24 @@ def to_ms(at: datetime) -> int:
 def to_datetime(at_ms: int) -> datetime:
     """The instant of whole milliseconds since 1970."""
     return _EPOCH + timedelta(milliseconds=at_ms)
+
+
+def is_usable(at: datetime) -> bool:
+    """Whether an instant that somebody names is one that sums with it can be made of."""
+    return at.tzinfo is not None and EARLIEST <= at < LATEST
+
+
+class RunningClock:
+    """The database's `at` of a cycle, going on."""
+
+    def __init__(self, at: datetime) -> None:
+        self._at = at
+        self._begun = time.monotonic()
+
+    def seconds(self) -> float:
+        """How long it has been going."""
+        return time.monotonic() - self._begun
+
+    def now(self) -> datetime:
+        """The database's time by now."""
+        return self._at + timedelta(seconds=self.seconds())

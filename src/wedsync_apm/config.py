@@ -112,6 +112,12 @@ def _url(*schemes: str) -> Callable[[str], str]:
     return parse
 
 
+def _correspondent(raw: str) -> str:
+    if not re.fullmatch(r"mailto:[^@\s]+@[^@\s]+|https://\S+", raw.strip()):
+        raise _UnfitError("mailto: and an address, or https://…")
+    return raw.strip()
+
+
 def _database(raw: str) -> str:
     # libpq takes a URL, whose host may be empty (a socket), or key=value pairs.
     if not re.match(r"postgres(ql)?://|(\w+\s*=)", raw):
@@ -241,11 +247,24 @@ class Settings:
         "Empty: the bundled ones, else the newest of the system.",
         _path,
     )
+    shared_buffers_mb: int | None = _setting(
+        None,
+        "What the embedded server keeps of its tables in memory of its own; the system's cache "
+        "holds the rest. Empty: 128, less on a small machine. More is for a health report that "
+        "finds its cache too small.",
+        _whole(16, 1_048_576),
+    )
     data_dir: Path = _setting(
         Path(".data"), "Where the embedded database, keys and run-time files lie.", _path
     )
     host: str = _setting("127.0.0.1", "Address to listen on.")
     port: int = _setting(8080, "Port to listen on; 0 takes a free one.", _whole(0, 65535))
+    serve_processes: int = _setting(
+        1,
+        "Processes that answer requests at that address. Two take more samples a second where two "
+        "cores are free; each needs memory and connections to the database of its own.",
+        _whole(1, 64),
+    )
     public_url: str | None = _setting(
         None,
         "How people reach the pages, for links in messages and for cookies (https makes them "
@@ -274,7 +293,63 @@ class Settings:
         "Empty: e-mail only reaches the inbox page.",
         _url("smtp", "smtps"),
     )
+    smtp_url_2: str | None = _secret(
+        "A second mail server, which takes over at once where the first does not answer or does "
+        "not let us in. Empty: none.",
+        _url("smtp", "smtps"),
+    )
     mail_from: str = _setting("WedSync APM <apm@localhost>", "Sender of our e-mail.")
+    twilio_account_sid: str | None = _setting(
+        None,
+        "Account with Twilio, or with whoever speaks its REST API, for text messages and calls. "
+        "Empty: they only reach the inbox page.",
+    )
+    twilio_auth_token: str | None = _secret(
+        "Its token: we sign in with it, and it signs what comes back."
+    )
+    twilio_from: str | None = _setting(
+        None,
+        "Number that texts and calls come from, like +447700900123; for texts also a name. Replies "
+        "need a number.",
+    )
+    twilio_messaging_service_sid: str | None = _setting(
+        None, "Messaging service that chooses the number of each text, instead of TWILIO_FROM."
+    )
+    twilio_base_url: str | None = _setting(
+        None, "Address of the API. Empty: Twilio's own.", _url("http", "https")
+    )
+    twilio_account_sid_2: str | None = _setting(
+        None,
+        "A second account, which takes over at once where the first does not answer or does not "
+        "let us in. Empty: none.",
+    )
+    twilio_auth_token_2: str | None = _secret("Its token.")
+    twilio_from_2: str | None = _setting(None, "Number that its texts and calls come from.")
+    twilio_messaging_service_sid_2: str | None = _setting(None, "Its messaging service.")
+    twilio_base_url_2: str | None = _setting(
+        None, "Address of its API. Empty: Twilio's own.", _url("http", "https")
+    )
+    vapid_private_key: str | None = _secret(
+        "Private key that push services know us by: the 32 bytes of a P-256 key in base64url. "
+        "Empty: made at the first start into the data folder. Another one ends all subscriptions."
+    )
+    vapid_subject: str | None = _setting(
+        None,
+        "Whom a push service writes to about us: mailto:… or https://…. Empty: the address of "
+        "MAIL_FROM.",
+        _correspondent,
+    )
+    apprise: str = _setting(
+        "on",
+        "Whether contacts may use Apprise's services: on or off. Off, such messages only reach the "
+        "inbox page.",
+        _choice("on", "off"),
+    )
+    auditor_url: str | None = _secret(
+        "Address of a dead-man's switch outside. It gets a POST each minute in which the auditor "
+        "found nothing wrong, and should call people when none comes. Empty: none.",
+        _url("http", "https"),
+    )
     egress_allow: tuple[str, ...] = _setting(
         (),
         "Private hosts, addresses or networks, comma-separated, with :port if only that one, that "
@@ -310,6 +385,14 @@ class Settings:
     ingest_burst: float = _setting(
         200_000.0, "Samples that one organization may send at once.", _number(1, 1e9)
     )
+    max_live_connections: int = _setting(
+        100,
+        "Most WebSockets and event streams that one organization may have open.",
+        _whole(1, 1_000_000),
+    )
+    max_live_connections_per_person: int = _setting(
+        20, "Most of them that one person or API key may have open.", _whole(1, 1_000_000)
+    )
     statsd: tuple[StatsdAddress, ...] | None = _secret(
         "UDP sockets for StatsD and DogStatsD, comma-separated: address:port=ingest key. All that "
         "comes in by one is its key's organization's, whoever sends it. Before the address, "
@@ -337,6 +420,12 @@ class Settings:
         "samples does not starve its own intake; what is not rolled up yet is read from samples.",
         _number(0.01, 1.0),
     )
+    evaluation_lease_seconds: float = _setting(
+        5.0,
+        "Engines share the organizations whose rules they judge. What one has that was killed or "
+        "cut off, others take over after this long.",
+        _number(1, 60),
+    )
     price_per_gb: float = _setting(
         0.125,
         "What a gigabyte (2^30 bytes) of the database's disk costs a month, in your currency; "
@@ -348,6 +437,32 @@ class Settings:
         "While a wedding is under way, limits without a wedding value of their own are multiplied "
         "by this in the direction that alarms sooner; 1 leaves them as they are.",
         _number(0.01, 1.0),
+    )
+    hold_minutes_wedding: int = _setting(
+        10,
+        "While a wedding is under way, whoever has an incident in hand is given up waiting for "
+        "after so many minutes without a word, and people are called again; 0: never.",
+        _whole(0, 1440),
+    )
+    hold_minutes: int = _setting(240, "The same at other times.", _whole(0, 10_080))
+    promise_minutes_wedding: int = _setting(
+        15,
+        "While a wedding is under way, the next update about a problem is promised for so many "
+        "minutes later; 0: nothing is promised by itself.",
+        _whole(0, 1440),
+    )
+    promise_minutes: int = _setting(60, "The same at other times.", _whole(0, 10_080))
+    shared_wedding_vendors: int = _setting(
+        2,
+        "So many vendors of one wedding in trouble at once are one incident of the platform.",
+        _whole(2, 100),
+    )
+    shared_wedding_minutes: int = _setting(
+        15, "Troubles that begin within so many minutes count as at once.", _whole(1, 1440)
+    )
+    api_key: str | None = _secret(
+        "API key by which commands such as `freeze check` ask a running server, at PUBLIC_URL "
+        "unless they are told another address. Empty: they ask the database."
     )
     login_attempts_per_minute: int = _setting(
         10, "Sign-in attempts a minute for one address and account.", _whole(1, 10_000)

@@ -7,6 +7,7 @@
     ├── Forbidden               403
     ├── NotFound                404
     ├── Conflict                409
+    ├── Changed                 412
     ├── TooLarge                413
     ├── UnsupportedMedia        415
     ├── NotValid                422, with the fields and the reasons
@@ -84,6 +85,13 @@ class Conflict(WedSyncError):
 
     status = 409
     title = "Conflict"
+
+
+class Changed(WedSyncError):
+    """Somebody has changed it since you read it. Read it again."""
+
+    status = 412
+    title = "Changed meanwhile"
 
 
 class TooLarge(WedSyncError):

@@ -10,9 +10,11 @@ import sys
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import add
 from typing import Any, Final, Self
 
 # What a LogRecord carries by itself; everything else came in by `extra`.
@@ -73,12 +75,17 @@ class _JsonFormatter(logging.Formatter):
         return json.dumps(entry, default=str, ensure_ascii=False)
 
 
+Numbers = dict[tuple[str, ...], list[float]]
+"""Of one family, by the values of its labels: the value, or a histogram's counts and its sum."""
+
 _registry: dict[str, "_Family"] = {}
 _lock = threading.Lock()
 
 
 class _Family:
     kind: str
+    is_level = False
+    """Whether it says how things are, and not how often something has happened."""
 
     def __init__(self, name: str, help: str, labels: Sequence[str] = ()) -> None:
         self.name, self.help, self.labels = name, help, tuple(labels)
@@ -103,7 +110,16 @@ class _Family:
             else (f"{self.name}{suffix} {_show(value)}")
         )
 
-    def lines(self) -> Iterator[str]:
+    def numbers(self) -> Numbers:
+        """A copy of all of them."""
+        raise NotImplementedError
+
+    def go_on_from(self, numbers: Numbers) -> None:
+        """Adds what another process has counted before."""
+        raise NotImplementedError
+
+    def lines(self, numbers: Numbers) -> Iterator[str]:
+        """The text for these numbers."""
         raise NotImplementedError
 
 
@@ -118,10 +134,17 @@ class _Scalar(_Family):
         """The present value; 0 for labels not seen yet."""
         return self._values.get(self._key(labels), 0.0)
 
-    def lines(self) -> Iterator[str]:
+    def numbers(self) -> Numbers:
         with _lock:
-            values = sorted(self._values.items())
-        for key, value in values:
+            return {key: [float(value)] for key, value in self._values.items()}
+
+    def go_on_from(self, numbers: Numbers) -> None:
+        with _lock:
+            for key, (value,) in numbers.items():
+                self._values[key] = self._values.get(key, 0.0) + value
+
+    def lines(self, numbers: Numbers) -> Iterator[str]:
+        for key, (value,) in sorted(numbers.items()):
             yield self._line("", key, value)
 
 
@@ -140,9 +163,17 @@ class Counter(_Scalar):
 
 
 class Gauge(_Scalar):
-    """A number that goes up and down."""
+    """A number that goes up and down. Those of several processes are added up, unless each of them
+    knows the whole (`of_all`): then it is the one's that is asked."""
 
     kind = "gauge"
+    is_level = True
+
+    def __init__(
+        self, name: str, help: str, labels: Sequence[str] = (), *, of_all: bool = False
+    ) -> None:
+        super().__init__(name, help, labels)
+        self.of_all = of_all
 
     def set(self, value: float, **labels: str) -> None:
         """Replaces the value."""
@@ -174,16 +205,17 @@ class Histogram(_Family):
     ) -> None:
         super().__init__(name, help, labels)
         self.buckets = tuple(sorted(buckets))
-        self._counts: dict[tuple[str, ...], list[int]] = {}
-        self._sums: dict[tuple[str, ...], float] = {}
+        self._numbers: Numbers = {}
 
     def observe(self, value: float, **labels: str) -> None:
         """Counts one value."""
         key = self._key(labels)
         with _lock:
-            counts = self._counts.setdefault(key, [0] * (len(self.buckets) + 1))
-            counts[bisect_left(self.buckets, value)] += 1
-            self._sums[key] = self._sums.get(key, 0.0) + value
+            numbers = self._numbers.get(key)
+            if numbers is None:
+                numbers = self._numbers[key] = [0.0] * (len(self.buckets) + 2)
+            numbers[bisect_left(self.buckets, value)] += 1
+            numbers[-1] += value
 
     @contextmanager
     def time(self, **labels: str) -> Iterator[Self]:
@@ -194,11 +226,17 @@ class Histogram(_Family):
         finally:
             self.observe(time.perf_counter() - started, **labels)
 
-    def lines(self) -> Iterator[str]:
+    def numbers(self) -> Numbers:
         with _lock:
-            state = [(key, list(n), self._sums[key]) for key, n in sorted(self._counts.items())]
-        for key, counts, total in state:
-            running = 0
+            return {key: list(numbers) for key, numbers in self._numbers.items()}
+
+    def go_on_from(self, numbers: Numbers) -> None:
+        with _lock:
+            _add_up(self._numbers, numbers)
+
+    def lines(self, numbers: Numbers) -> Iterator[str]:
+        for key, (*counts, total) in sorted(numbers.items()):
+            running = 0.0
             for bound, count in zip((*self.buckets, math.inf), counts, strict=True):
                 running += count
                 yield self._line("_bucket", key, running, f'le="{_show(bound)}"')
@@ -206,16 +244,58 @@ class Histogram(_Family):
             yield self._line("_count", key, running)
 
 
-def render_prometheus() -> str:
-    """Everything registered in this process, in Prometheus' text format 0.0.4."""
-    with _lock:
-        families = sorted(_registry.values(), key=lambda family: family.name)
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The numbers of one process, by family."""
+
+    totals: dict[str, Numbers]
+    """What only grows."""
+    levels: dict[str, Numbers]
+    """How things are: of no use once the process is gone."""
+
+
+def take_snapshot() -> Snapshot:
+    """Everything registered in this process."""
+    totals: dict[str, Numbers] = {}
+    levels: dict[str, Numbers] = {}
+    for family in _families():
+        (levels if family.is_level else totals)[family.name] = family.numbers()
+    return Snapshot(totals, levels)
+
+
+def go_on_from(snapshot: Snapshot) -> None:
+    """Counts on from what another process has counted, so that the sum over all never falls."""
+    for family in _families():
+        if not family.is_level:
+            family.go_on_from(snapshot.totals.get(family.name, {}))
+
+
+def render_prometheus(others: Iterable[Snapshot] = ()) -> str:
+    """Everything registered in this process, with the numbers of the others added, in Prometheus'
+    text format 0.0.4."""
+    others = list(others)
     lines: list[str] = []
-    for family in families:
+    for family in _families():
         help_text = family.help.replace("\\", r"\\").replace("\n", r"\n")
         lines += [f"# HELP {family.name} {help_text}", f"# TYPE {family.name} {family.kind}"]
-        lines += family.lines()
+        numbers = family.numbers()
+        if not (isinstance(family, Gauge) and family.of_all):
+            for other in others:
+                found = other.levels if family.is_level else other.totals
+                _add_up(numbers, found.get(family.name, {}))
+        lines += family.lines(numbers)
     return "\n".join(lines) + "\n"
+
+
+def _families() -> list[_Family]:
+    with _lock:
+        return sorted(_registry.values(), key=lambda family: family.name)
+
+
+def _add_up(numbers: Numbers, more: Numbers) -> None:
+    for key, added in more.items():
+        own = numbers.get(key)
+        numbers[key] = added if own is None else list(map(add, own, added))
 
 
 def _escape(text: str) -> str:

@@ -73,9 +73,12 @@ class Channel(StrEnum):
 
     EMAIL = "email"
     SMS = "sms"
+    VOICE = "voice"
     SLACK = "slack"
     WEBHOOK = "webhook"
     PAGERDUTY = "pagerduty"
+    PUSH = "push"
+    APPRISE = "apprise"
 
 
 class Role(StrEnum):
