@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 
-from wedsync_apm.db.migrations import Migration, creations
+from wedsync_apm.db.migrations import Creations, Migration, creations
 from wedsync_apm.db.queries import load_queries
 
 Q = load_queries(__package__)
@@ -36,17 +36,20 @@ def recorded(cx: OwnerConnection) -> dict[str, str]:
     return {row["object"]: row["definition"] for row in cx.execute(Q.list_fingerprints)}
 
 
-def record(cx: OwnerConnection, lines: Mapping[str, str]) -> None:
-    """Makes these lines the recorded fingerprint."""
-    cx.execute(
-        Q.replace_fingerprints, {"objects": list(lines), "definitions": list(lines.values())}
-    )
+def record(cx: OwnerConnection, lines: Mapping[str, str], former: Mapping[str, str]) -> None:
+    """Makes these lines the recorded fingerprint, where `former` was."""
+    fresh = {name: line for name, line in lines.items() if former.get(name) != line}
+    gone = list(former.keys() - lines.keys())
+    if fresh or gone:
+        cx.execute(
+            Q.update_fingerprints,
+            {"gone": gone, "objects": list(fresh), "definitions": list(fresh.values())},
+        )
 
 
-def take_fingerprint(cx: OwnerConnection, known: Sequence[Migration]) -> dict[str, str]:
-    """The live schema as `object -> definition`."""
+def take_fingerprint(cx: OwnerConnection, names: Creations) -> dict[str, str]:
+    """The live schema as `object -> definition`, as far as it is ours by these names."""
     row = cx.execute(Q.use_search_path, {"path": ""}).fetchone()
-    names = creations(known)
     lines = cx.execute(
         Q.take_fingerprint,
         {"functions": names.functions, "types": names.types, "attached": names.attached},
@@ -73,16 +76,16 @@ class FingerprintKeeper:
     """
 
     def __init__(self, known: Sequence[Migration]) -> None:
-        self._known = known
+        self._names = creations(known)
         self._left: dict[str, str] | None = None
 
     @contextmanager
     def keeping(self, cx: OwnerConnection) -> Iterator[None]:
         """Around the statements of one file, in its transaction."""
         former = recorded(cx)
-        before = take_fingerprint(cx, self._known) if self._left is None else self._left
+        before = take_fingerprint(cx, self._names) if self._left is None else self._left
         yield
-        after = take_fingerprint(cx, self._known)
+        after = take_fingerprint(cx, self._names)
         lines = dict(after)
         for name in former.keys() | before.keys():
             drifted = former.get(name) != before.get(name)
@@ -91,5 +94,5 @@ class FingerprintKeeper:
                     lines[name] = former[name]
                 else:
                     lines.pop(name, None)
-        record(cx, lines)
+        record(cx, lines, former)
         self._left = after

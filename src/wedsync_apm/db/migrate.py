@@ -138,7 +138,7 @@ def verify(conninfo: str, *, migrations: Sequence[Migration] | None = None) -> D
     with _connect(conninfo) as cx, cx.transaction():
         if not _has_bookkeeping(cx):
             return Drift((), tuple(f"migration {m.version}_{m.name}" for m in known), ())
-        return compare(recorded(cx), take_fingerprint(cx, known))
+        return compare(recorded(cx), take_fingerprint(cx, creations(known)))
 
 
 async def is_current(cx: Connection, *, migrations: Sequence[Migration] | None = None) -> bool:
@@ -239,7 +239,7 @@ def _prepare(cx: OwnerConnection, known: Sequence[Migration]) -> None:
         bookkeeping = files("wedsync_apm.sql").joinpath("bookkeeping.sql")
         cx.execute(bookkeeping.read_bytes())
         if not recorded(cx):
-            record(cx, take_fingerprint(cx, known))
+            record(cx, take_fingerprint(cx, creations(known)), {})
         _adopt_from_supabase(cx, known)
     for file in load_standalone():
         with _locked(cx):

@@ -48,22 +48,17 @@ select object, definition
 from apm_private.schema_fingerprints
 order by object
 
--- replace_fingerprints [owner] --
--- Takes the given lines for the whole truth.
-with wanted as (
-    select object, definition
-    from unnest(%(objects)s::text[], %(definitions)s::text[]) as line (object, definition)
-),
-gone as (
-    delete from apm_private.schema_fingerprints as kept
-    where not exists (select from wanted where wanted.object = kept.object)
+-- update_fingerprints [owner] --
+-- Takes lines out, and puts in what is new or has changed.
+with removed as (
+    delete from apm_private.schema_fingerprints
+    where object = any (%(gone)s::text[])
 )
-insert into apm_private.schema_fingerprints as kept (object, definition)
+insert into apm_private.schema_fingerprints (object, definition)
 select object, definition
-from wanted
+from unnest(%(objects)s::text[], %(definitions)s::text[]) as line (object, definition)
 on conflict (object) do update
 set definition = excluded.definition, recorded_at = default
-where kept.definition is distinct from excluded.definition
 
 -- use_search_path [owner] --
 -- With an empty path PostgreSQL prints every name in full, whoever asks; gives back the former one.

@@ -1,7 +1,7 @@
 """A statement that is run again and again, in one trip to the server and back.
 
 Without the driver's work for statements in general: what is sent are arrays packed by the caller,
-and what comes back is whether it went well.
+and what comes back is a single value as the server writes it.
 """
 
 import re
@@ -47,9 +47,13 @@ class Statement:
 
     async def run(
         self, cx: AsyncConnection[DictRow], values: Sequence[bytes], *, prepared: bool
-    ) -> None:
-        """Raises psycopg's errors; InvalidSqlStatementName where it is not `prepared` after all."""
-        await cx.wait(_running(cx.pgconn, self._name if prepared else None, self._text, values))
+    ) -> bytes | None:
+        """The first value of the first row in PostgreSQL's binary format, if there is one.
+
+        Raises psycopg's errors; InvalidSqlStatementName where it is not `prepared` after all.
+        """
+        name = self._name if prepared else None
+        return await cx.wait(_running(cx.pgconn, name, self._text, values))
 
 
 def _preparing(pgconn: PGconn, name: bytes, text: bytes) -> Generator[Wait, Ready | int, None]:
@@ -59,17 +63,21 @@ def _preparing(pgconn: PGconn, name: bytes, text: bytes) -> Generator[Wait, Read
 
 def _running(
     pgconn: PGconn, name: bytes | None, text: bytes, values: Sequence[bytes]
-) -> Generator[Wait, Ready | int, None]:
+) -> Generator[Wait, Ready | int, bytes | None]:
     binary = [1] * len(values)
     if name is None:
-        pgconn.send_query_params(text, values, param_formats=binary)
+        pgconn.send_query_params(text, values, param_formats=binary, result_format=1)
     else:
-        pgconn.send_query_prepared(name, values, param_formats=binary)
-    yield from _finished(pgconn)
+        pgconn.send_query_prepared(name, values, param_formats=binary, result_format=1)
+    return (yield from _finished(pgconn))
 
 
-def _finished(pgconn: PGconn) -> Generator[Wait, Ready | int, None]:
+def _finished(pgconn: PGconn) -> Generator[Wait, Ready | int, bytes | None]:
+    found = None
     yield from send(pgconn)
     for result in (yield from fetch_many(pgconn)):
         if result.status == ExecStatus.FATAL_ERROR:
             raise errors.error_from_result(result)
+        if result.ntuples and result.nfields:
+            found = result.get_value(0, 0)
+    return found

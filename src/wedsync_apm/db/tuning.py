@@ -16,7 +16,8 @@ def tuning(memory: int) -> dict[str, str]:
     `memory` is what there is, in MiB.
     """
     settings = {
-        "shared_buffers": f"{min(max(memory // 8, 64), 2048)}MB",
+        # What it touches it keeps. The system's cache has the rest and gives way to others.
+        "shared_buffers": f"{min(max(memory // 8, 64), 128)}MB",
         "effective_cache_size": f"{max(memory // 2, 128)}MB",
         "work_mem": f"{min(max(memory // 512, 4), 32)}MB",
         "maintenance_work_mem": f"{min(max(memory // 32, 64), 512)}MB",
