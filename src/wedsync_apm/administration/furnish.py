@@ -3,15 +3,19 @@
 Everything may be put again: what is there already stays as people have made it since.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
+from psycopg.types.json import Jsonb
+
 from wedsync_apm.administration.store import AdminConnection, Q
+from wedsync_apm.dashboards.reading import split
+from wedsync_apm.dashboards.templates import templates, templates_for
 from wedsync_apm.organizations.keys import SHOWN_CHARACTERS, hash_key
 from wedsync_apm.rules.model import RuleDraft
+from wedsync_apm.rules.store import parameters_of
 from wedsync_apm.types import Channel, EscalationLevel, KeyScope
 
 
@@ -102,17 +106,26 @@ def put_key(
 def put_rules(cx: AdminConnection, organization_id: UUID, rules: Iterable[RuleDraft]) -> None:
     """Rules to begin with."""
     for rule in rules:
-        values = asdict(rule) | {
-            "organization_id": organization_id,
-            "aggregation": rule.aggregation.value,
-            "comparison_operator": rule.comparison_operator.value,
-            "no_data_policy": rule.no_data_policy.value,
-            "severity": rule.severity.value,
-            "wedding_day_severity": rule.wedding_day_severity and rule.wedding_day_severity.value,
-            "notification_channels": [channel.value for channel in rule.notification_channels],
-            "vendor_text": json.dumps(dict(rule.vendor_text)),
-        }
-        cx.execute(Q.put_rule, values)
+        cx.execute(Q.put_rule, parameters_of(rule) | {"organization_id": organization_id})
+
+
+def put_dashboards(cx: AdminConnection, organization_id: UUID, vendor_type: str) -> None:
+    """The dashboards of a trade; the first is the one that is opened first."""
+    for place, key in enumerate(templates_for(vendor_type)):
+        document = templates()[key]
+        layout, variables = split(document)
+        cx.execute(
+            Q.put_dashboard,
+            {
+                "organization_id": organization_id,
+                "name": document.name,
+                "description": document.description,
+                "layout": Jsonb(layout),
+                "variables": Jsonb(variables),
+                "template_key": key,
+                "is_default": place == 0,
+            },
+        )
 
 
 def put_checks(cx: AdminConnection, organization_id: UUID, checks: Iterable[Check]) -> None:

@@ -141,22 +141,38 @@ select count(*) as users
 from apm_private.users
 where disabled_at is null
 
+-- put_dashboard [apm_engine] --
+-- A dashboard to begin with; one of that name stays as people have made it, and so does their default one.
+insert into public.apm_dashboards (organization_id, name, description, layout, variables, template_key, is_default)
+values (
+    %(organization_id)s::uuid, %(name)s::text, %(description)s::text, %(layout)s::jsonb, %(variables)s::jsonb,
+    %(template_key)s::text, %(is_default)s::boolean
+)
+on conflict do nothing
+
 -- put_rule [apm_engine] --
 -- A rule to begin with; one of that name stays as people have made it.
 insert into public.apm_alerts (
-    organization_id, alert_name, description, metric_pattern, aggregation, comparison_operator, threshold_value,
-    evaluation_window, for_duration, clear_threshold_value, no_data_policy, severity, notification_channels,
-    wedding_day_override, wedding_day_threshold_value, wedding_day_severity, cooldown_period, auto_resolve, is_active,
-    vendor_text
+    organization_id, alert_name, description, metric_pattern, tag_filter, aggregation, comparison_operator,
+    threshold_value, evaluation_window, for_duration, clear_threshold_value, no_data_policy, severity,
+    notification_channels, wedding_day_override, wedding_day_threshold_value, wedding_day_severity, cooldown_period,
+    auto_resolve, is_active, vendor_text, rule_kind, tag_selectors, group_by, keep_firing_for, stale_policy,
+    wedding_factors, wedding_thresholds, flap_changes, flap_window, opens_incident, denominator_pattern,
+    denominator_selectors, objective, short_window, baseline, baseline_weeks, horizon
 )
 values (
     %(organization_id)s::uuid, %(alert_name)s::text, %(description)s::text, %(metric_pattern)s::text,
-    %(aggregation)s::text, %(comparison_operator)s::text, %(threshold_value)s::float8,
+    %(tag_filter)s::jsonb, %(aggregation)s::text, %(comparison_operator)s::text, %(threshold_value)s::float8,
     %(evaluation_window)s::interval, %(for_duration)s::interval, %(clear_threshold_value)s::float8,
     %(no_data_policy)s::text, %(severity)s::public.alert_severity,
     %(notification_channels)s::public.notification_channel[], %(wedding_day_override)s::boolean,
     %(wedding_day_threshold_value)s::float8, %(wedding_day_severity)s::public.alert_severity,
-    %(cooldown_period)s::interval, %(auto_resolve)s::boolean, %(is_active)s::boolean, %(vendor_text)s::jsonb
+    %(cooldown_period)s::interval, %(auto_resolve)s::boolean, %(is_active)s::boolean, %(vendor_text)s::jsonb,
+    %(rule_kind)s::text, %(tag_selectors)s::jsonb, %(group_by)s::text[], %(keep_firing_for)s::interval,
+    %(stale_policy)s::text, %(wedding_factors)s::jsonb, %(wedding_thresholds)s::jsonb, %(flap_changes)s::int,
+    %(flap_window)s::interval, %(opens_incident)s::boolean, %(denominator_pattern)s::text,
+    %(denominator_selectors)s::jsonb, %(objective)s::float8, %(short_window)s::interval, %(baseline)s::text,
+    %(baseline_weeks)s::int, %(horizon)s::interval
 )
 on conflict (organization_id, alert_name) do nothing
 

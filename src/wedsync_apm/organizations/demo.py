@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -19,6 +19,15 @@ class DemoPerson:
     note: str
     user_id: UUID
     email: str
+
+
+@dataclass(frozen=True, slots=True)
+class DemoLogin:
+    """What a visitor needs to sign in as somebody."""
+
+    email: str
+    note: str
+    password: str = field(repr=False)
 
 
 def load_demo_people(data_dir: Path) -> tuple[DemoPerson, ...]:

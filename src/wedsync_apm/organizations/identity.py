@@ -2,7 +2,7 @@
 
 What cannot be right by its shape or its signature is refused without a connection. What the
 database said of a key or a token's generation is believed for some seconds; a revocation that goes
-through this process counts at once.
+through this process, or one that serves beside it, counts at once.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from uuid import UUID
 from weakref import WeakValueDictionary
 
@@ -60,6 +60,19 @@ def actor_of(identity: Identity) -> Actor:
     return Actor("authenticated", identity.subject, identity.kind, identity.name)
 
 
+class Revocations(Protocol):
+    """What processes that serve together tell each other of keys and sessions that ended."""
+
+    @property
+    def revocations(self) -> int:
+        """How many there were in all; it only grows."""
+        ...
+
+    def note_revocation(self) -> None:
+        """One more."""
+        ...
+
+
 class Authenticator:
     """Checks credentials and signs people in, for one process."""
 
@@ -70,16 +83,19 @@ class Authenticator:
         *,
         attempts_per_minute: int,
         clock: Callable[[], float] = time.monotonic,
+        revocations: Revocations | None = None,
     ) -> None:
         self.tokens = tokens
         self._pool = pool
         self._attempts_per_minute = attempts_per_minute
         self._clock = clock
+        self._revocations = revocations
+        self._seen_revocations = 0
         self._passwords = PasswordChecker()
         self._attempts: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._known_keys: dict[bytes, tuple[float, store.StoredKey | None]] = {}
+        self._known_keys: dict[bytes, tuple[float, Identity | None]] = {}
         self._known_tokens: dict[tuple[UUID, int], tuple[float, bool]] = {}
-        self._lookups: dict[bytes, asyncio.Task[store.StoredKey | None]] = {}
+        self._lookups: dict[bytes, asyncio.Task[Identity | None]] = {}
 
     async def identity_from_headers(self, headers: Mapping[str, str]) -> Identity:
         """Who sends these headers. Raises Unauthorized for nobody."""
@@ -91,6 +107,9 @@ class Authenticator:
     async def authenticate(self, credential: str) -> Identity:
         """The person or key behind a credential. Raises Unauthorized; DatabaseAway if it cannot
         be known."""
+        if (shared := self._revocations) and shared.revocations != self._seen_revocations:
+            self._seen_revocations = shared.revocations
+            self._forget()
         is_key = credential.startswith(keys.PREFIX)
         try:
             return await (self._check_key(credential) if is_key else self._check_token(credential))
@@ -98,8 +117,25 @@ class Authenticator:
             REFUSALS.inc(kind="key" if is_key else "token")
             raise
 
+    async def read(self, credential: str) -> Identity:
+        """The same, for whoever asks himself whether a person's token was overtaken: what the
+        database would say of that is left to him."""
+        if credential.startswith(keys.PREFIX):
+            return await self.authenticate(credential)
+        try:
+            return await self.tokens.verify(credential)
+        except Unauthorized:
+            REFUSALS.inc(kind="token")
+            raise
+
     def forget(self) -> None:
-        """What was believed of keys and tokens is asked again: something was just revoked."""
+        """What was believed of keys and tokens is asked again, by all processes that serve here:
+        something was just revoked."""
+        if self._revocations:
+            self._revocations.note_revocation()
+        self._forget()
+
+    def _forget(self) -> None:
         self._known_keys.clear()
         self._known_tokens.clear()
         # What is being read may be from before it.
@@ -161,23 +197,16 @@ class Authenticator:
         key_hash = keys.hash_key(secret)
         believed = self._known_keys.get(key_hash)
         if believed is not None and believed[0] > self._clock():
-            key = believed[1]
+            identity = believed[1]
         elif not keys.is_well_formed(secret):
             raise Unauthorized("This is not an API key.")
         else:
-            key = await self._look_up_key(key_hash)
-        if key is None:
+            identity = await self._look_up_key(key_hash)
+        if identity is None:
             raise Unauthorized("This API key is not known, or was revoked.")
-        return Identity(
-            subject=key.id,
-            kind="key",
-            name=key.name,
-            organization_id=key.organization_id,
-            scope=key.scope,
-            is_platform=key.is_platform,
-        )
+        return identity
 
-    async def _look_up_key(self, key_hash: bytes) -> store.StoredKey | None:
+    async def _look_up_key(self, key_hash: bytes) -> Identity | None:
         """Asks once for all who wait: the panels of a dashboard come with the same key at once, and
         one that goes away does not take the answer from the others."""
         lookup = self._lookups.get(key_hash)
@@ -186,18 +215,20 @@ class Authenticator:
             lookup.add_done_callback(lambda done: self._end_lookup(key_hash, done))
         return await asyncio.shield(lookup)
 
-    async def _find_key(self, key_hash: bytes) -> store.StoredKey | None:
+    async def _find_key(self, key_hash: bytes) -> Identity | None:
         until = self._clock() + BELIEVE_SECONDS
+        found = None
         async with self._connection() as cx:
-            found = await store.find_api_key(cx, key_hash)
-            if found is not None:
-                await store.touch_api_key(cx, found.id)
+            key = await store.find_api_key(cx, key_hash)
+            if key is not None:
+                await store.touch_api_key(cx, key.id)
+                found = _identity_of(key)
         if self._lookups.get(key_hash) is asyncio.current_task():
             _make_room(self._known_keys)
             self._known_keys[key_hash] = until, found
         return found
 
-    def _end_lookup(self, key_hash: bytes, done: "asyncio.Task[store.StoredKey | None]") -> None:
+    def _end_lookup(self, key_hash: bytes, done: "asyncio.Task[Identity | None]") -> None:
         if self._lookups.get(key_hash) is done:
             del self._lookups[key_hash]
         if not done.cancelled():
@@ -208,6 +239,17 @@ class Authenticator:
         with wrap_database_errors():
             async with self._pool.connection() as cx:
                 yield cx
+
+
+def _identity_of(key: store.StoredKey) -> Identity:
+    return Identity(
+        subject=key.id,
+        kind="key",
+        name=key.name,
+        organization_id=key.organization_id,
+        scope=key.scope,
+        is_platform=key.is_platform,
+    )
 
 
 def _make_room(remembered: dict[Any, Any]) -> None:

@@ -83,6 +83,12 @@ class DataKey:
         digest = hmac.new(self._key, _join("fingerprint", secret), hashlib.sha256)
         return digest.hexdigest()[:12]
 
+    def token(self, purpose: str, subject: UUID) -> str:
+        """A 128-bit token that only this organization's key can make, the same each time, also
+        after the master key has changed: for addresses that people give to other systems."""
+        digest = hmac.new(self._key, _join("token", purpose, subject.hex), hashlib.sha256).digest()
+        return base64.urlsafe_b64encode(digest[:16]).rstrip(b"=").decode()
+
     def _check(self, place: Place) -> None:
         if place.organization_id != self.organization_id:
             raise SecretUnreadable("This secret belongs to another organization's key.")
@@ -123,6 +129,19 @@ class Keyring:
         key = self._keys[self.key_id]
         digest = hmac.new(key, _join("token", purpose, subject.hex), hashlib.sha256).digest()
         return base64.urlsafe_b64encode(digest[:16]).rstrip(b"=").decode()
+
+    def code(self, purpose: str, subject: UUID) -> str:
+        """Six digits that only this installation can make, the same each time."""
+        key = self._keys[self.key_id]
+        digest = hmac.new(key, _join("code", purpose, subject.hex), hashlib.sha256).digest()
+        return f"{int.from_bytes(digest[:16]) % 1_000_000:06d}"
+
+    def code_hash(self, purpose: str, subject: UUID, code: str) -> bytes:
+        """What the database may know of a code: without the master key it says nothing."""
+        key = self._keys[self.key_id]
+        return hmac.new(
+            key, _join("code hash", purpose, subject.hex, code), hashlib.sha256
+        ).digest()
 
     def _wrap(self, organization_id: UUID, data_key: bytes) -> WrappedKey:
         binding = _join("data key", organization_id.hex)

@@ -1,10 +1,33 @@
 """The organizations' data keys in the database: found, made at first use, wrapped anew."""
 
+from dataclasses import dataclass
 from uuid import UUID
 
-from wedsync_apm.db.pool import Connection
+from wedsync_apm.db.pool import Connection, Pool, wrap_database_errors
 from wedsync_apm.organizations import store
-from wedsync_apm.organizations.secrets import DataKey, Keyring
+from wedsync_apm.organizations.secrets import DataKey, Keyring, Place
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A secret as it is stored, and what people see of it."""
+
+    ciphertext: bytes | None = None
+    fingerprint: str | None = None
+
+
+async def seal(pool: Pool, keyring: Keyring, place: Place, secret: str | None) -> Sealed:
+    """The secret sealed for its place, over a connection of its own; nothing for None.
+
+    Row-level security does not watch here: whoever calls this has made sure that the caller may
+    write for the organization.
+    """
+    if secret is None:
+        return Sealed()
+    with wrap_database_errors():
+        async with pool.connection() as cx:
+            key = await open_data_key(cx, keyring, place.organization_id)
+    return Sealed(key.seal(place, secret), key.fingerprint(secret))
 
 
 async def open_data_key(cx: Connection, keyring: Keyring, organization_id: UUID) -> DataKey:
