@@ -27,7 +27,7 @@ from collections.abc import (
     Mapping,
 )
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final, Literal
@@ -55,7 +55,7 @@ _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _OUR_HEADERS: Final = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 
 Resolver = Callable[[str, int], Awaitable[Collection[Address]]]
-Method = Literal["GET", "HEAD", "POST", "PUT"]
+Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +173,24 @@ class EgressClient:
                 Failure.TIMEOUT, f"{name} did not answer within {timeout_seconds:g} s"
             ) from exc
 
+    async def addresses(self, host: str, port: int, *, ports: Collection[int]) -> list[Address]:
+        """The checked addresses of a host, for protocols that dial for themselves: these and no
+        others may be dialled. Raises EgressRefused and EgressFailed as `request` does."""
+        return await self._checked_addresses(readable_host(host), port, ports)
+
+    def port_refusal(self, host: str, port: int, ports: Collection[int]) -> str | None:
+        """Why a port may not be called, for a host that cannot be found now; else None."""
+        return self._policy.port_refusal(host, port, ports)
+
+    def refusal(self, host: str, addresses: Collection[Address]) -> str | None:
+        """Why a name that leads there may not be called on port 443; None if it may."""
+        return self._policy.refusal(host, 443, addresses, own=self._own_addresses())
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """How certificates are verified."""
+        return self._ssl_context
+
     async def check(self, url: str) -> None:
         """Raises EgressRefused if `url` may not be called; for telling people while they type.
 
@@ -260,6 +278,8 @@ class EgressClient:
         return addresses
 
     async def _look_up(self, host: str, port: int) -> list[Address]:
+        with suppress(ValueError):
+            return [ip_address(host)]
         found = await asyncio.get_running_loop().run_in_executor(
             self._threads, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         )
@@ -345,7 +365,7 @@ def _request_headers(
             continue
         sent = {k: v for k, v in sent.items() if k.lower() != name.lower()}
         sent[name] = value
-    if method in ("POST", "PUT"):
+    if body or method in ("POST", "PUT", "PATCH"):
         sent["Content-Length"] = str(len(body))
     sent["Connection"] = "close"
     if any(character in text for pair in sent.items() for text in pair for character in "\r\n\0"):

@@ -167,9 +167,23 @@ class EgressPolicy:
                 return f"it leads to an address that is {why}"
             if address in own:
                 return "it leads to this machine itself"
-            if port not in ports:
-                return f"port {port} is not one of {', '.join(map(str, sorted(ports)))}"
+            if (why := _port_denial(port, ports)) is not None:
+                return why
         return None
+
+    def port_refusal(self, host: str, port: int, ports: Collection[int]) -> str | None:
+        """Why a port may not be called, wherever the host leads, which nobody knows yet; None when
+        it may be, or when the host is one of the operator's own."""
+        host = plain_host(host)
+        if not self.hosts.isdisjoint({(host, port), (host, None)}):
+            return None
+        return _port_denial(port, ports)
+
+
+def _port_denial(port: int, ports: Collection[int]) -> str | None:
+    if port in ports:
+        return None
+    return f"port {port} is not one of {', '.join(map(str, sorted(ports)))}"
 
 
 def plain_host(host: str) -> str:
