@@ -32,11 +32,12 @@ CALENDAR: Final = -1
 """In place of a context: the organization's wedding calendar decides."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class SeriesKey:
     """What makes a series one: `tags` are sorted by name and hold each name once.
 
-    Type and unit are attributes: they are learnt with the first sample and split nothing.
+    Type and unit are attributes: they are learnt with the first sample and split nothing. Nobody
+    changes one; it is not frozen because that triples the cost of making it.
     """
 
     organization_id: UUID
@@ -73,9 +74,10 @@ class SeriesDirectory:
         self.organizations: list[UUID] = []
         self.organization_forms: list[OrganizationForms] = []
         self._capacity = capacity
-        self._handles: dict[SeriesKey, int] = {}
+        self._handles: dict[tuple[int, str, str, tuple[tuple[str, str], ...]], int] = {}
+        """By what makes a series one, with the organization's position."""
         self._tags: dict[tuple[str, str], tuple[str, str]] = {}
-        self._organization_handles: dict[UUID, int] = {}
+        self._organization_handles: dict[int, int] = {}
         self._organization = np.zeros(1024, np.int64)
         self._series_id = np.zeros(1024, np.int32)
         self._resolved_at = np.zeros(1024, np.float64)
@@ -94,7 +96,9 @@ class SeriesDirectory:
         A unit that comes only now is learnt: the database is asked about the series again.
         """
         handle = len(self.keys)
-        found = self._handles.setdefault(key, handle)
+        organization = self.organization_handle(key.organization_id)
+        identity = organization, key.service_name, key.metric_name, key.tags
+        found = self._handles.setdefault(identity, handle)
         if found != handle:
             if key.unit is not None and self.keys[found].unit is None:
                 self.keys[found] = key
@@ -106,7 +110,7 @@ class SeriesDirectory:
             self._resolved_at = np.resize(self._resolved_at, 2 * handle)
             self._series_id[handle:] = UNRESOLVED
         self.keys.append(key)
-        self._organization[handle] = self.organization_handle(key.organization_id)
+        self._organization[handle] = organization
         return handle
 
     def companion(self, kind: type[T], make: Callable[[], T]) -> T:
@@ -122,9 +126,10 @@ class SeriesDirectory:
 
     def organization_handle(self, organization_id: UUID) -> int:
         """The position of an organization in `organizations`, a new one if it was never met."""
-        found = self._organization_handles.get(organization_id)
+        number = organization_id.int  # its hash is no call
+        found = self._organization_handles.get(number)
         if found is None:
-            found = self._organization_handles[organization_id] = len(self.organizations)
+            found = self._organization_handles[number] = len(self.organizations)
             self.organizations.append(organization_id)
             forms = OrganizationForms(organization_id.bytes, str(organization_id))
             self.organization_forms.append(forms)
@@ -135,11 +140,20 @@ class SeriesDirectory:
         found: Ints = self._organization[handles]
         return found
 
-    def count_by_organization(self, handles: Ints) -> dict[int, int]:
-        """How many of the handles are of each organization, by its position."""
-        counts = np.bincount(self._organization[handles])
-        present = np.flatnonzero(counts)
-        return dict(zip(present.tolist(), counts[present].tolist(), strict=True))
+    @property
+    def organization_column(self) -> Ints:
+        """Of each handle the position in `organizations`. It moves when the directory grows."""
+        return self._organization
+
+    @property
+    def series_id_column(self) -> NDArray[np.int32]:
+        """Of each handle what `series_ids` gives. It moves when the directory grows."""
+        return self._series_id
+
+    @property
+    def resolved_at_column(self) -> Floats:
+        """Of each handle when it was resolved. It moves when the directory grows."""
+        return self._resolved_at
 
     def series_ids(self, handles: Ints) -> NDArray[np.int32]:
         """The database's ids; `UNRESOLVED`, `REFUSED` or `UNKNOWN_ORGANIZATION` where there is
@@ -154,8 +168,6 @@ class SeriesDirectory:
         counts, since there may be room again. Both are seconds of the clock given to `resolve`.
         """
         ids, at = self._series_id[handles], self._resolved_at[handles]
-        if not len(handles) or (ids.min() > 0 and at.min() >= older_than):
-            return handles[:0]
         return np.unique(
             handles[(ids == UNRESOLVED) | (at < older_than) | ((ids < 0) & (at < refused_before))]
         )
@@ -166,7 +178,7 @@ class SeriesDirectory:
         self._resolved_at[handles] = at
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class SampleBatch:
     """The samples of one request as equally long columns.
 

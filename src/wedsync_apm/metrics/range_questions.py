@@ -7,12 +7,13 @@ security decides what it may see.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import numpy as np
 
 from wedsync_apm.clock import utcnow
+from wedsync_apm.config import Settings
 from wedsync_apm.db.pool import Connection
 from wedsync_apm.metrics.ranges import (
     TERMS,
@@ -41,6 +42,10 @@ from wedsync_apm.metrics.steps import (
     rollups_of_samples,
 )
 from wedsync_apm.metrics.store import Q, Series, Tags, find_many_series
+
+RISES_SINCE_MS: Final = 300_000
+"""How long before its range a rate looks for the sample that the first rise begins at; a step at
+least."""
 
 
 async def query_range(
@@ -96,6 +101,22 @@ class RangeWanted:
     most: timedelta = timedelta.max
 
 
+def range_wanted(
+    settings: Settings, start: datetime, end: datetime, step: timedelta | None, at: datetime
+) -> RangeWanted:
+    """A range as seen at `at`, with the platform's terms of each level."""
+    days = {
+        "raw": settings.retention_raw_days,
+        "1m": settings.retention_1m_days,
+        "5m": settings.retention_5m_days,
+        "1h": settings.retention_1h_days,
+        "1d": settings.retention_1d_days,
+    }
+    terms = {level: timedelta(days=count) for level, count in days.items()}
+    most = timedelta(days=settings.retention_most_days) or timedelta.max
+    return RangeWanted(start, end, step, at, terms, most)
+
+
 class RangeQuestion:
     """A range query in two steps, so that several can read together: all are prepared, and then
     each is answered."""
@@ -124,6 +145,11 @@ class RangeQuestion:
     def selector(self) -> tuple[NameSplits, Tags]:
         """Which series it means."""
         return self._splits, self._tags
+
+    @property
+    def series(self) -> Sequence[Series]:
+        """Those that were found for it."""
+        return self._series
 
     def prepare(
         self, series: list[Series], own_terms: Mapping[str, timedelta], memo: RangeMemo
@@ -209,7 +235,7 @@ class _RangeReader:
         first = round(self._plan.start.timestamp() * 1000) // self._step_ms
         behind = round(self._plan.end.timestamp() * 1000) // self._step_ms
         # The first rise of a step is the one from the sample before it.
-        earliest = first - self._shared.is_rate
+        earliest = first - (-(-RISES_SINCE_MS // self._step_ms) if self._shared.is_rate else 0)
         if self._plan.width is None:
             points = self._points_of(await self._samples(earliest, behind))
         else:

@@ -1,8 +1,9 @@
 """Points of a chart out of samples and out of rollups: the same figures from either.
 
 Series are put into groups, times into steps, and everything that falls into one group and step is
-one point. The rise of a counter from one sample to the next belongs to the step of the later one;
-where it is lower than before it began anew, and has risen from zero.
+one point. The rise of a counter from one sample to the next belongs to the step of the later one,
+and in equal parts to the steps between them that have no sample; where it is lower than before it
+began anew, and has risen from zero.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -242,13 +243,24 @@ def _rates(rows: Rollups, group: Ints, slot: Ints, step_ms: int) -> Points:
     """A row of which nothing is known but where it stands, and that none comes before, is left
     out."""
     order = np.lexsort((rows.at_ms, rows.series))
+    group, slot = group[order], slot[order]
     firsts, lasts = rows.figures["firsts"][order], rows.figures["lasts"][order]
     follows = _follows(rows.series[order])
-    rises = rows.figures["increases"][order].copy()
-    between = np.where(firsts[1:] >= lasts[:-1], firsts[1:] - lasts[:-1], firsts[1:])
-    rises[1:] += np.where(follows[1:], between, 0.0)
+    between, steps = np.zeros(len(order)), np.ones(len(order), np.int64)
+    between[1:] = np.where(firsts[1:] >= lasts[:-1], firsts[1:] - lasts[:-1], firsts[1:])
+    steps[1:] = np.where(follows[1:], np.maximum(np.diff(slot), 1), 1)
+    share = np.where(follows, between, 0.0) / steps
     told = follows | (rows.figures["counts"][order] > 1)
-    return _reduced(np.add, group[order][told], slot[order][told], rises[told] / (step_ms / 1000))
+    # the steps since the row before that have none of their own
+    skipped = np.repeat(np.arange(len(order)), steps - 1)
+    back = np.arange(len(skipped)) - np.repeat(np.cumsum(steps - 1) - (steps - 1), steps - 1) + 1
+    rises = np.concatenate(((rows.figures["increases"][order] + share)[told], share[skipped]))
+    return _reduced(
+        np.add,
+        np.concatenate((group[told], group[skipped])),
+        np.concatenate((slot[told], slot[skipped] - back)),
+        rises / (step_ms / 1000),
+    )
 
 
 def _last(group: Ints, slot: Ints, at_ms: Ints, values: Floats) -> Points:

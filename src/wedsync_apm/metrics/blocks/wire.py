@@ -11,15 +11,15 @@ from psycopg.abc import Buffer
 from psycopg.adapt import Dumper, Loader, PyFormat
 from psycopg.pq import Format
 
-_KINDS: Final = {21: ">i2", 23: ">i4", 20: ">i8", 701: ">f8"}
-"""What an element is on the wire, by its type's OID."""
-_ELEMENTS: Final = {
+_KINDS: Final = {21: ">i2", 23: ">i4", 20: ">i8", 701: ">f8", 1184: ">i8"}
+"""What an element is on the wire, by its type's OID: int2, int4, int8, float8, timestamptz."""
+ELEMENTS: Final = {
     oid: np.dtype([("length", ">i4"), ("value", kind)]) for oid, kind in _KINDS.items()
 }
-"""Each stands behind its length."""
+"""Each stands behind its length; by the OID of its type."""
 _NATIVE: Final = {oid: np.dtype(kind).newbyteorder("=") for oid, kind in _KINDS.items()}
 _ARRAY_OIDS: Final = {1005: 21, 1007: 23, 1016: 20, 1022: 701}
-_BITS_OID: Final = 1562
+BITS_OID: Final = 1562
 # dimensions, has nulls, element type, length, lower bound
 _HEAD: Final = struct.Struct(">iiiii")
 _PREFIX: Final = struct.Struct(">iii")
@@ -35,7 +35,18 @@ def read_array(data: Buffer) -> NDArray[Any]:
         return np.zeros(0, _NATIVE[oid])
     if dimensions != 1 or has_nulls:
         raise ValueError("an array of samples has one dimension and no nulls")
-    return np.frombuffer(data, _ELEMENTS[oid], -1, _HEAD.size)["value"].astype(_NATIVE[oid])
+    return np.frombuffer(data, ELEMENTS[oid], -1, _HEAD.size)["value"].astype(_NATIVE[oid])
+
+
+def pack_array(values: NDArray[Any], oid: int) -> bytes:
+    """A one-dimensional array as the server takes it, of elements of one of the types of
+    `ELEMENTS`."""
+    if not len(values):
+        return _PREFIX.pack(0, 0, oid)
+    packed = np.empty(len(values), ELEMENTS[oid])
+    packed["length"] = _NATIVE[oid].itemsize
+    packed["value"] = values
+    return _HEAD.pack(1, 0, oid, len(values), 1) + packed.tobytes()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,18 +59,12 @@ class Parameter:
 
 def array_parameter(values: NDArray[Any], array_oid: int) -> Parameter:
     """An array of int2 (1005), int4 (1007), int8 (1016) or float8 (1022)."""
-    oid = _ARRAY_OIDS[array_oid]
-    if not len(values):
-        return Parameter(array_oid, struct.pack(">iii", 0, 0, oid))
-    packed = np.empty(len(values), _ELEMENTS[oid])
-    packed["length"] = _NATIVE[oid].itemsize
-    packed["value"] = values
-    return Parameter(array_oid, _HEAD.pack(1, 0, oid, len(values), 1) + packed.tobytes())
+    return Parameter(array_oid, pack_array(values, _ARRAY_OIDS[array_oid]))
 
 
 def bits_parameter(bits: bytes, count: int) -> Parameter:
     """The first `count` bits as a `bit varying`."""
-    return Parameter(_BITS_OID, struct.pack(">i", count) + bits)
+    return Parameter(BITS_OID, struct.pack(">i", count) + bits)
 
 
 class _ArrayLoader(Loader):
@@ -69,7 +74,9 @@ class _ArrayLoader(Loader):
         return read_array(data)
 
 
-class _BitsLoader(Loader):
+class BitsLoader(Loader):
+    """A `bit varying` as its bytes."""
+
     format = Format.BINARY
 
     def load(self, data: Buffer) -> bytes:
@@ -99,5 +106,5 @@ def speak_numpy(cursor: AsyncCursor[Any]) -> None:
     takes a `Parameter`."""
     for oid in _ARRAY_OIDS:
         cursor.adapters.register_loader(oid, _ArrayLoader)
-    cursor.adapters.register_loader(_BITS_OID, _BitsLoader)
+    cursor.adapters.register_loader(BITS_OID, BitsLoader)
     cursor.adapters.register_dumper(Parameter, _ParameterDumper)

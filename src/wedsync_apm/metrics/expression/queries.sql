@@ -3,18 +3,81 @@
 -- list_labelled_series --
 -- The series of an organization that some selectors may mean: each by a name (null: any) and by tags that must be there.
 select s.organization_id, s.id, s.service_name, s.metric_name, s.tags::text as tags,
-    (extract(epoch from s.ended_at) * 1000)::bigint as ended_ms
+    case when s.ended_at is not null then array(
+        select (extract(epoch from e.at) * 1000)::bigint from unnest(array_append(s.earlier_ends, s.ended_at)) as e (at)
+    ) end as ended_ms
 from public.apm_series as s
 where s.organization_id = %(organization_id)s::uuid
+    -- where all have a name, an index finds them
+    and (%(only_names)s::text[] is null or s.metric_name = any (%(only_names)s::text[]))
     and exists (
         select from unnest(%(metric_names)s::text[], %(tags)s::text[]) as w (metric_name, tags)
         where (w.metric_name is null or w.metric_name = s.metric_name) and s.tags @> w.tags::jsonb
     )
+    and (%(since)s::timestamptz is null or s.last_seen_at >= %(since)s)
+
+-- list_label_names --
+-- The names of labels under which an organization's series are known: what was sent, and the service where no tag says it.
+select distinct l.label
+from public.apm_series as s
+cross join lateral (
+    select '__name__' as label
+    union all
+    select jsonb_object_keys(s.tags)
+    union all
+    select 'service_name'
+    where s.service_name not in (
+        'default', coalesce(s.tags ->> 'service_name', ''), coalesce(s.tags ->> 'service', ''),
+        coalesce(s.tags ->> 'service.name', ''), coalesce(s.tags ->> 'job', '')
+    )
+) as l
+where s.organization_id = %(organization_id)s::uuid
+    and (%(since)s::timestamptz is null or s.last_seen_at >= %(since)s)
+
+-- list_label_values --
+-- The values of one of them.
+select distinct l.label_value
+from public.apm_series as s
+cross join lateral (
+    select case
+        when %(label)s::text = '__name__' then s.metric_name
+        when %(label)s = 'service_name' and s.service_name not in (
+            'default', coalesce(s.tags ->> 'service_name', ''), coalesce(s.tags ->> 'service', ''),
+            coalesce(s.tags ->> 'service.name', ''), coalesce(s.tags ->> 'job', '')
+        ) then s.service_name
+        else s.tags ->> %(label)s
+    end as label_value
+) as l
+where s.organization_id = %(organization_id)s::uuid
+    and (%(since)s::timestamptz is null or s.last_seen_at >= %(since)s)
+    and l.label_value <> ''
+
+-- list_metric_kinds --
+-- The types and units of an organization's metrics, or of one.
+select s.metric_name, s.metric_type::text as metric_type, coalesce(s.unit, '') as unit
+from public.apm_series as s
+where s.organization_id = %(organization_id)s::uuid
+    and (%(metric_name)s::text is null or s.metric_name = %(metric_name)s)
+group by s.metric_name, s.metric_type, s.unit
+order by s.metric_name, metric_type, unit
+
+-- count_compacted_samples --
+-- How many samples of some series compacted rows of [from, to) hold: before so many are read that they have no room.
+select coalesce(sum(coalesce(b.sample_count, cardinality(b.metric_values), cardinality(b.scaled_values))), 0)::bigint as samples
+from public.apm_metrics as b
+where b.level = 1
+    and b.organization_id = %(organization_id)s::uuid
+    and b."timestamp" >= %(from)s::timestamptz - interval '1 day'
+    and b."timestamp" < %(to)s::timestamptz
+    and b.ends_at >= %(from)s::timestamptz
+    and b.series_ids && %(series_ids)s::int4[]
 
 -- list_platform_series --
 -- The same for a platform reader: of some organizations, or of all.
 select s.organization_id, s.id, s.service_name, s.metric_name, s.tags::text as tags,
-    (extract(epoch from s.ended_at) * 1000)::bigint as ended_ms
+    case when s.ended_at is not null then array(
+        select (extract(epoch from e.at) * 1000)::bigint from unnest(array_append(s.earlier_ends, s.ended_at)) as e (at)
+    ) end as ended_ms
 from public.apm_platform_series(%(organization_ids)s::uuid[], %(metric_names)s::text[]) as s
 
 -- list_platform_columns --

@@ -1,7 +1,10 @@
 """Series and samples for expressions, as the database shows them to the caller."""
 
+import asyncio
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
 from uuid import UUID
 
 import numpy as np
@@ -9,33 +12,95 @@ import numpy as np
 from wedsync_apm.clock import to_datetime
 from wedsync_apm.db.pool import Connection
 from wedsync_apm.db.queries import load_queries
-from wedsync_apm.metrics.expression.evaluate import NAME
 from wedsync_apm.metrics.expression.selection import (
     LabelledSeries,
     exact_value,
+    possible_values,
     read_labels,
     sure_tags,
 )
 from wedsync_apm.metrics.expression.syntax import Matcher
+from wedsync_apm.metrics.expression.vectors import NAME
 from wedsync_apm.metrics.reading.lines import Line
 from wedsync_apm.metrics.reading.store import fetch_line
 
 Q = load_queries(__package__)
 
+_ROWS_AT_A_TIME: Final = 1_000
+"""Whose labels are read in the event loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricKind:
+    """What is known of a metric's series."""
+
+    metric_name: str
+    metric_type: str
+    unit: str
+
 
 async def list_series(
-    cx: Connection, organization_id: UUID, selectors: Sequence[Sequence[Matcher]]
+    cx: Connection,
+    organization_id: UUID,
+    selectors: Sequence[Sequence[Matcher]],
+    since: datetime | None = None,
 ) -> list[LabelledSeries]:
-    """The series of an organization among which those are that the selectors mean."""
+    """The series of an organization among which those are that the selectors mean, of those that
+    were seen since."""
+    possible = [possible_values(one, NAME) for one in selectors]
     found = await cx.execute(
         Q.list_labelled_series,
         {
             "organization_id": organization_id,
             "metric_names": [exact_value(one, NAME) for one in selectors],
+            "only_names": None if None in possible else [n for ns in possible for n in ns or ()],
             "tags": [sure_tags(one) for one in selectors],
+            "since": since,
         },
     )
-    return [_series(row) for row in await found.fetchall()]
+    return await _labelled(await found.fetchall())
+
+
+async def list_label_names(
+    cx: Connection, organization_id: UUID, since: datetime | None
+) -> list[str]:
+    """The names of all labels under which an organization's series are known."""
+    parameters = {"organization_id": organization_id, "since": since}
+    found = await cx.execute(Q.list_label_names, parameters)
+    return [row["label"] for row in await found.fetchall()]
+
+
+async def list_label_values(
+    cx: Connection, organization_id: UUID, label: str, since: datetime | None
+) -> list[str]:
+    """All values that a label has."""
+    parameters = {"organization_id": organization_id, "label": label, "since": since}
+    found = await cx.execute(Q.list_label_values, parameters)
+    return [row["label_value"] for row in await found.fetchall()]
+
+
+async def list_metric_kinds(
+    cx: Connection, organization_id: UUID, metric_name: str | None
+) -> list[MetricKind]:
+    """The types and units of all metrics, or of one."""
+    parameters = {"organization_id": organization_id, "metric_name": metric_name}
+    found = await cx.execute(Q.list_metric_kinds, parameters)
+    return [MetricKind(**row) for row in await found.fetchall()]
+
+
+async def count_samples(
+    cx: Connection, organization_id: UUID, from_ms: int, behind_ms: int, series_ids: Sequence[int]
+) -> int:
+    """How many samples of some series there can be in the compacted rows of [from, behind)."""
+    parameters = {
+        "organization_id": organization_id,
+        "from": to_datetime(from_ms),
+        "to": to_datetime(behind_ms),
+        "series_ids": list(series_ids),
+    }
+    found = await cx.execute(Q.count_compacted_samples, parameters)
+    row = await found.fetchone()
+    return int(row["samples"]) if row else 0
 
 
 async def list_platform_series(
@@ -49,7 +114,7 @@ async def list_platform_series(
             "metric_names": None if metric_names is None else list(metric_names),
         },
     )
-    return [_series(row) for row in await found.fetchall()]
+    return await _labelled(await found.fetchall())
 
 
 async def read_platform_samples(
@@ -78,6 +143,15 @@ async def note_platform_read(cx: Connection, expression: str) -> bool:
     return bool(row and row["is_reader"])
 
 
+async def _labelled(rows: Sequence[dict[str, Any]]) -> list[LabelledSeries]:
+    found: list[LabelledSeries] = []
+    for first in range(0, len(rows), _ROWS_AT_A_TIME):
+        if first:
+            await asyncio.sleep(0)  # others are waiting, too
+        found += map(_series, rows[first : first + _ROWS_AT_A_TIME])
+    return found
+
+
 def _series(row: dict[str, Any]) -> LabelledSeries:
     labels = read_labels(row["service_name"], row["metric_name"], row["tags"])
-    return LabelledSeries(row["organization_id"], row["id"], labels, row["ended_ms"])
+    return LabelledSeries(row["organization_id"], row["id"], labels, row["ended_ms"] or ())

@@ -1,27 +1,17 @@
-"""What an expression says, as far as it is answered here.
+"""What an expression says: a small tree, of which each kind of node is answered in one place.
 
-The grammar is that of the `promql-parser` library. Its tree is turned into a small one of our own,
-so that whatever is valid there but not answered here is refused before anything is read.
+The grammar is that of Prometheus; `parsing` makes this tree out of a text.
 """
 
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
-import promql_parser
-
-LONGEST_EXPRESSION: Final = 8_000
-"""Characters. The parser's time grows with the square of the nesting."""
-MOST_OPERATORS: Final = 300
-"""Parentheses and operators: the parser recurses, and a few thousand end its process."""
 LOOKBACK_MS: Final = 300_000
 """An instant selector takes a sample that is at most so old."""
-
-_QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'|`[^`]*`')
-_OPERATOR: Final = re.compile(r"[-(+*/%^<>=!\[]|\b(?:and|or|unless|atan2)\b", re.IGNORECASE)
+DEFAULT_STEP_MS: Final = 60_000
+"""Of a subquery that names none: Prometheus' default evaluation interval."""
 
 
 class BadExpression(ValueError):
@@ -29,7 +19,7 @@ class BadExpression(ValueError):
 
 
 class NotAnswered(ValueError):
-    """The expression is right, but means something that is not answered here."""
+    """The expression is right, but its answer is none, too large, or not given here."""
 
 
 class MatchKind(StrEnum):
@@ -41,33 +31,63 @@ class MatchKind(StrEnum):
     NOT_REGEX = "!~"
 
 
+class Edge(StrEnum):
+    """`@ start()` and `@ end()`: those of the whole question."""
+
+    START = "start"
+    END = "end"
+
+
 class Function(StrEnum):
     """How the samples of a series become one value at an instant."""
 
     LATEST = ""  # a selector without a range: the newest sample within the lookback
+    TIMESTAMP = "timestamp"  # when that was taken
+    SAMPLES = "samples"  # all as they are
     RATE = "rate"
+    IRATE = "irate"
     INCREASE = "increase"
+    DELTA = "delta"
+    IDELTA = "idelta"
+    DERIV = "deriv"
+    PREDICT_LINEAR = "predict_linear"
+    HOLT_WINTERS = "holt_winters"
+    SMOOTHED = "double_exponential_smoothing"  # its name since Prometheus 3
+    CHANGES = "changes"
+    RESETS = "resets"
     COUNT_OVER_TIME = "count_over_time"
     SUM_OVER_TIME = "sum_over_time"
     AVG_OVER_TIME = "avg_over_time"
     MIN_OVER_TIME = "min_over_time"
     MAX_OVER_TIME = "max_over_time"
     LAST_OVER_TIME = "last_over_time"
+    PRESENT_OVER_TIME = "present_over_time"
+    STDDEV_OVER_TIME = "stddev_over_time"
+    STDVAR_OVER_TIME = "stdvar_over_time"
+    QUANTILE_OVER_TIME = "quantile_over_time"
+    MAD_OVER_TIME = "mad_over_time"
 
     @property
     def keeps_name(self) -> bool:
         """Whether the answer is still a value of the metric."""
-        return self in (Function.LATEST, Function.LAST_OVER_TIME)
+        return self in (Function.LATEST, Function.LAST_OVER_TIME, Function.SAMPLES)
 
 
 class Operator(StrEnum):
-    """How many series become one."""
+    """How many series become one, or fewer."""
 
     SUM = "sum"
     AVG = "avg"
     MIN = "min"
     MAX = "max"
     COUNT = "count"
+    GROUP = "group"
+    STDDEV = "stddev"
+    STDVAR = "stdvar"
+    TOPK = "topk"
+    BOTTOMK = "bottomk"
+    QUANTILE = "quantile"
+    COUNT_VALUES = "count_values"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +102,33 @@ class Matcher:
 @dataclass(frozen=True, slots=True)
 class Leaf:
     """Series, and what is taken of each at an instant: the samples of [at - offset - range,
-    at - offset]."""
+    at - offset]. `at` (milliseconds) stands in place of the instant where it is given."""
 
     matchers: tuple[Matcher, ...]
     function: Function = Function.LATEST
     range_ms: int = LOOKBACK_MS
     offset_ms: int = 0
+    at: int | Edge | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subquery:
+    """An expression over the instants of a range that its step divides, as if they were samples."""
+
+    inner: "Expression"
+    range_ms: int
+    step_ms: int = DEFAULT_STEP_MS
+    offset_ms: int = 0
+    at: int | Edge | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RangeCall:
+    """A function of samples that are not a leaf's own, or that takes numbers besides."""
+
+    function: Function
+    source: Leaf | Subquery
+    parameters: tuple["Expression", ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +139,30 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True)
+class Text:
+    """A literal."""
+
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A function of what other expressions come to at the same instant."""
+
+    name: str
+    arguments: tuple["Expression", ...] = ()
+    is_scalar: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """1 where nothing is there; with the labels that the selector says for sure."""
+
+    inner: "Expression"
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Aggregate:
     """One series for each combination of `labels`, or, `without`, of all other labels."""
 
@@ -105,48 +170,59 @@ class Aggregate:
     inner: "Expression"
     labels: frozenset[str] = frozenset()
     without: bool = False
+    parameter: "Expression | None" = None
 
 
 @dataclass(frozen=True, slots=True)
-class Arithmetic:
-    """`+ - * / % ^` of two numbers, or of a number and each series."""
+class Matching:
+    """Which series of two sides belong together: those alike `on` the labels, or else on all but
+    these. `many` is the side that may have several for one of the other, whose labels `include`
+    go into the answer."""
+
+    labels: frozenset[str] = frozenset()
+    on: bool = False
+    many: str = ""  # "left", "right", or neither
+    include: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """An operator between numbers, series and numbers, or series. A comparison leaves out what is
+    not so, or, `is_bool`, says 1 and 0."""
 
     operator: str
     left: "Expression"
     right: "Expression"
+    matching: Matching = Matching()
+    is_bool: bool = False
 
 
-Expression = Leaf | Number | Aggregate | Arithmetic
-_ARITHMETIC: Final = frozenset("+-*/%^")
-
-
-@lru_cache(maxsize=4_000)
-def parse(text: str) -> Expression:
-    """The meaning of a text: of one that was asked before, as a dashboard does, at once. Raises
-    BadExpression and NotAnswered."""
-    bare = _QUOTED.sub("", text)
-    if len(text) > LONGEST_EXPRESSION or len(_OPERATOR.findall(bare)) > MOST_OPERATORS:
-        raise BadExpression(
-            f"the expression is longer than {LONGEST_EXPRESSION} characters"
-            f" or has more than {MOST_OPERATORS} operators"
-        )
-    try:
-        tree = promql_parser.parse(text)
-    except ValueError as exc:
-        raise BadExpression(str(exc)) from exc
-    return _read(tree)
+Expression = Leaf | Subquery | RangeCall | Number | Text | Call | Absent | Aggregate | Binary
 
 
 def leaves(expression: Expression) -> Iterator[Leaf]:
     """What has to be read."""
+    if isinstance(expression, Leaf):
+        yield expression
+    for one in parts(expression):
+        yield from leaves(one)
+
+
+def parts(expression: Expression) -> tuple[Expression, ...]:
+    """The expressions that it is made of."""
     match expression:
-        case Leaf():
-            yield expression
+        case Subquery() | Absent():
+            return (expression.inner,)
+        case RangeCall():
+            return (expression.source, *expression.parameters)
+        case Call():
+            return expression.arguments
         case Aggregate():
-            yield from leaves(expression.inner)
-        case Arithmetic():
-            yield from leaves(expression.left)
-            yield from leaves(expression.right)
+            given = expression.parameter
+            return (expression.inner,) if given is None else (expression.inner, given)
+        case Binary():
+            return expression.left, expression.right
+    return ()
 
 
 def is_scalar(expression: Expression) -> bool:
@@ -154,93 +230,15 @@ def is_scalar(expression: Expression) -> bool:
     match expression:
         case Number():
             return True
-        case Arithmetic():
+        case Call():
+            return expression.is_scalar
+        case Binary():
             return is_scalar(expression.left) and is_scalar(expression.right)
     return False
 
 
-def _read(tree: Any) -> Expression:
-    kind = type(tree).__name__
-    reader = _READERS.get(kind)
-    if reader is None:
-        raise NotAnswered(_REASONS.get(kind, f"{kind} is not answered yet"))
-    return reader(tree)
-
-
-def _negated(tree: Any) -> Expression:
-    inner = _read(tree.expr)
-    if isinstance(inner, Number):
-        return Number(-inner.value)
-    return Arithmetic("*", Number(-1.0), inner)
-
-
-def _leaf(tree: Any, function: Function = Function.LATEST, range_ms: int = LOOKBACK_MS) -> Leaf:
-    if tree.at is not None:
-        raise NotAnswered("the modifier @ is not answered yet")
-    if tree.matchers.or_matchers:
-        raise NotAnswered("`or` between matchers is not answered")
-    kinds = {
-        "MatchOp.Equal": MatchKind.EQUAL,
-        "MatchOp.NotEqual": MatchKind.NOT_EQUAL,
-        "MatchOp.Re": MatchKind.REGEX,
-        "MatchOp.NotRe": MatchKind.NOT_REGEX,
-    }
-    matchers = [Matcher(one.name, kinds[str(one.op)], one.value) for one in tree.matchers.matchers]
-    if tree.name:
-        matchers.insert(0, Matcher("__name__", MatchKind.EQUAL, tree.name))
-    offset = 0 if tree.offset is None else round(tree.offset.total_seconds() * 1000)
-    return Leaf(tuple(matchers), function, range_ms, offset)
-
-
-def _call(tree: Any) -> Leaf:
-    name = tree.func.name
-    if name not in list(Function) or len(tree.args) != 1:
-        known = ", ".join(sorted(one for one in Function if one))
-        raise NotAnswered(f"the function {name} is not answered yet; these are: {known}")
-    argument = tree.args[0]
-    while isinstance(argument, promql_parser.ParenExpr):
-        argument = argument.expr
-    if not isinstance(argument, promql_parser.MatrixSelector):
-        raise NotAnswered("subqueries are not answered yet")
-    range_ms = round(argument.range.total_seconds() * 1000)
-    return _leaf(argument.vector_selector, Function(name), range_ms)
-
-
-def _aggregate(tree: Any) -> Aggregate:
-    name = str(tree.op)
-    if name not in list(Operator):
-        known = ", ".join(Operator)
-        raise NotAnswered(f"the aggregation {name} is not answered yet; these are: {known}")
-    inner = _read(tree.expr)
-    if is_scalar(inner):
-        raise BadExpression(f"expected type instant vector in aggregation {name}, got scalar")
-    if tree.modifier is None:
-        return Aggregate(Operator(name), inner)
-    without = str(tree.modifier.type).endswith("Without")
-    return Aggregate(Operator(name), inner, frozenset(tree.modifier.labels), without)
-
-
-def _arithmetic(tree: Any) -> Expression:
-    operator = str(tree.op)
-    if operator not in _ARITHMETIC:
-        raise NotAnswered(f"the operator {operator} is not answered yet")
-    left, right = _read(tree.lhs), _read(tree.rhs)
-    if not is_scalar(left) and not is_scalar(right):
-        raise NotAnswered("arithmetic between series is not answered yet, only with a number")
-    return Arithmetic(operator, left, right)
-
-
-_READERS: Final[Mapping[str, Callable[[Any], Expression]]] = {
-    "ParenExpr": lambda tree: _read(tree.expr),
-    "NumberLiteral": lambda tree: Number(tree.val),
-    "VectorSelector": _leaf,
-    "UnaryExpr": _negated,
-    "BinaryExpr": _arithmetic,
-    "Call": _call,
-    "AggregateExpr": _aggregate,
-}
-_REASONS: Final = {
-    "MatrixSelector": "a range of samples is not answered by itself: put it into a function",
-    "SubqueryExpr": "subqueries are not answered yet",
-    "StringLiteral": "a text is not answered",
-}
+def is_range(expression: Expression) -> bool:
+    """Whether it comes to samples instead of one value at an instant."""
+    if isinstance(expression, Leaf):
+        return expression.function is Function.SAMPLES
+    return isinstance(expression, Subquery)

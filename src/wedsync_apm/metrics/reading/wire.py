@@ -11,35 +11,21 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from psycopg import AsyncCursor
-from psycopg.adapt import Loader
-from psycopg.pq import Format
 from psycopg.types.string import ByteaBinaryLoader
 
+from wedsync_apm.metrics.blocks.wire import BITS_OID, ELEMENTS, BitsLoader
 from wedsync_apm.metrics.model import Ints
 
 _ARRAYS: Final = {"int2": 1005, "int4": 1007, "int8": 1016, "float8": 1022}
-_VARBIT: Final = 1562
 _TWO_DIMENSIONS: Final = struct.Struct(">iiiiiii")
 """Dimensions, whether there are nulls, the elements' type; of each dimension size and bound."""
-_ELEMENTS: Final = {
-    oid: np.dtype([("length", ">i4"), ("value", kind)])
-    for oid, kind in ((23, ">i4"), (20, ">i8"), (701, ">f8"))
-}
-
-
-class _BitsLoader(Loader):
-    format = Format.BINARY
-
-    def load(self, data: Any) -> bytes:
-        # behind the number of bits
-        return bytes(data[4:])
 
 
 def keep_arrays_packed(cursor: AsyncCursor[Any]) -> None:
     """From here on the cursor, which must be a binary one, gives arrays of numbers as they came."""
     for oid in _ARRAYS.values():
         cursor.adapters.register_loader(oid, ByteaBinaryLoader)
-    cursor.adapters.register_loader(_VARBIT, _BitsLoader)
+    cursor.adapters.register_loader(BITS_OID, BitsLoader)
 
 
 def read_lines(data: bytes) -> NDArray[Any]:
@@ -50,7 +36,7 @@ def read_lines(data: bytes) -> NDArray[Any]:
     dimensions, has_nulls, oid, lines, _, length, _ = _TWO_DIMENSIONS.unpack_from(data)
     if dimensions != 2 or has_nulls:
         raise ValueError("an array of lines has two dimensions and no nulls")
-    elements = np.frombuffer(data, _ELEMENTS[oid], -1, _TWO_DIMENSIONS.size)
+    elements = np.frombuffer(data, ELEMENTS[oid], -1, _TWO_DIMENSIONS.size)
     return elements["value"].reshape(lines, length)
 
 

@@ -16,18 +16,34 @@ select apm_private.drop_partitions(%(blocks_before)s::timestamptz, %(rollups_bef
 -- What compaction has emptied.
 select apm_private.shrink_partitions() as shrunk
 
--- list_terms [apm_engine] --
--- The terms of the next organizations in the order of their ids.
-select o.organization_id,
-    least(coalesce(r.raw_days, %(raw)s::int), %(most)s::int) as raw,
-    least(coalesce(r.minute_days, %(minute)s::int), %(most)s::int) as minute,
-    least(coalesce(r.five_minutes_days, %(five_minutes)s::int), %(most)s::int) as five_minutes,
-    least(coalesce(r.hour_days, %(hour)s::int), %(most)s::int) as hour,
-    least(coalesce(r.day_days, %(day)s::int), %(most)s::int) as day
-from apm_private.host_organizations(null) as o
-left join public.apm_retention as r on r.organization_id = o.organization_id
-where o.organization_id > %(after)s::uuid
-order by o.organization_id
+-- list_expired [apm_engine] --
+-- Who has anything past a term of his, and past which: of rollups of a width, or, where that is null, of samples.
+select t.organization_id, t.width, t.before
+from (
+    select o.organization_id, l.width, least(coalesce(l.own, l.usual), %(most)s::int) as days,
+        %(at)s::timestamptz - least(coalesce(l.own, l.usual), %(most)s::int) * interval '24 hours' as before
+    from apm_private.host_organizations(null) as o
+    left join public.apm_retention as r on r.organization_id = o.organization_id
+    cross join lateral (
+        values (null::interval, r.raw_days, %(raw)s::int),
+            ('1 minute', r.minute_days, %(minute)s::int),
+            ('5 minutes', r.five_minutes_days, %(five_minutes)s::int),
+            ('1 hour', r.hour_days, %(hour)s::int),
+            ('1 day', r.day_days, %(day)s::int)
+    ) as l (width, own, usual)
+) as t
+where case
+    -- what is past the longest term of all goes with its partition
+    when t.width is null then t.days < %(longest_raw)s::int and exists (
+        select from public.apm_metrics as m
+        where m.organization_id = t.organization_id and m."timestamp" < t.before and m.ends_at < t.before
+    )
+    else exists (
+        select from public.apm_metric_aggregations as a
+        where a.organization_id = t.organization_id and a.bucket_width = t.width and a.time_bucket < t.before
+    )
+end
+order by t.organization_id
 limit %(limit)s::int
 
 -- delete_blocks [apm_engine] --
@@ -63,6 +79,20 @@ where a.organization_id = %(organization_id)s::uuid
     and a.time_bucket < %(before)s::timestamptz
 
 -- delete_series [apm_engine] --
--- Series that nothing is kept of any more: no sample came for longer than the longest of their terms.
+-- Series that nothing is kept of any more: no sample came for longer than the longest of their organization's terms.
 delete from public.apm_series as s
-where s.organization_id = %(organization_id)s::uuid and s.last_seen_at < %(before)s::timestamptz
+using (
+    select o.organization_id,
+        least(
+            greatest(
+                coalesce(r.raw_days, %(raw)s::int), coalesce(r.minute_days, %(minute)s::int),
+                coalesce(r.five_minutes_days, %(five_minutes)s::int), coalesce(r.hour_days, %(hour)s::int),
+                coalesce(r.day_days, %(day)s::int)
+            ),
+            %(most)s::int
+        ) as days
+    from apm_private.host_organizations(null) as o
+    left join public.apm_retention as r on r.organization_id = o.organization_id
+) as t
+where s.organization_id = t.organization_id
+    and s.last_seen_at < %(at)s::timestamptz - t.days * interval '24 hours'

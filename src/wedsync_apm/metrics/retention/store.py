@@ -16,20 +16,16 @@ NO_BOUND: Final = 36_500
 """In place of the platform's longest term where it has none: what the table allows."""
 ROWS_AT_ONCE: Final = 1_000
 """Of a transaction."""
-_WIDTHS: Final = {
-    "minute": timedelta(minutes=1),
-    "five_minutes": timedelta(minutes=5),
-    "hour": timedelta(hours=1),
-    "day": timedelta(days=1),
-}
 
 
 @dataclass(frozen=True, slots=True)
-class Owned:
-    """An organization and its terms."""
+class Expired:
+    """An organization that has something older than `before`: rollups of that width, or samples
+    where it is None."""
 
     organization_id: UUID
-    terms: Terms
+    width: timedelta | None
+    before: datetime
 
 
 async def find_longest_terms(cx: Connection, default: Terms, most: int) -> tuple[int, int]:
@@ -53,40 +49,42 @@ async def shrink_partitions(cx: Connection) -> int:
     return int((await _one(cx, Q.shrink_partitions, {}))["shrunk"])
 
 
-async def list_terms(
-    cx: Connection, default: Terms, most: int, after: UUID, limit: int
-) -> list[Owned]:
-    """The next organizations behind `after`, with their terms."""
-    values = {**asdict(default), "most": most or NO_BOUND, "after": after, "limit": limit}
-    async with cx.transaction():
-        rows = await (await cx.execute(Q.list_terms, values)).fetchall()
-    return [Owned(row.pop("organization_id"), Terms(**row)) for row in rows]
+async def list_expired(
+    cx: Connection, default: Terms, most: int, at: datetime, *, longest_raw: int, limit: int
+) -> list[Expired]:
+    """Who has anything past a term of his, so many at most.
 
-
-async def delete_expired(cx: Connection, owned: Owned, at: datetime, longest_raw: int) -> int:
-    """Deletes an organization's rows past their terms; returns how many.
-
-    Samples only where its term is shorter than the longest of all, which partitions see to.
+    Samples only where the term is shorter than the longest of all, which partitions see to.
     """
-    terms, organization = owned.terms, {"organization_id": owned.organization_id}
-    deleted = 0
-    if terms.raw < longest_raw:
-        deleted += await _drain(cx, Q.delete_blocks, organization, cutoff(at, terms.raw))
-    days = asdict(terms)
-    for name, width in _WIDTHS.items():
-        values = {**organization, "width": width}
-        deleted += await _drain(cx, Q.delete_rollups, values, cutoff(at, days[name]))
-    longest = max(days.values())
+    values = {**_terms(default, most), "at": at, "longest_raw": longest_raw, "limit": limit}
     async with cx.transaction():
-        gone = await cx.execute(Q.delete_series, {**organization, "before": cutoff(at, longest)})
-    return deleted + gone.rowcount
+        rows = await (await cx.execute(Q.list_expired, values)).fetchall()
+    return [Expired(**row) for row in rows]
 
 
-async def _drain(cx: Connection, query: str, values: Mapping[str, Any], before: datetime) -> int:
+async def delete_expired(cx: Connection, expired: Expired) -> int:
+    """Deletes what was found; returns how many rows."""
+    values = {"organization_id": expired.organization_id, "before": expired.before}
+    if expired.width is None:
+        return await _drain(cx, Q.delete_blocks, values)
+    return await _drain(cx, Q.delete_rollups, {**values, "width": expired.width})
+
+
+async def delete_series(cx: Connection, default: Terms, most: int, at: datetime) -> int:
+    """Deletes the series that nothing is kept of any more; returns how many. Reads all series."""
+    async with cx.transaction():
+        return (await cx.execute(Q.delete_series, {**_terms(default, most), "at": at})).rowcount
+
+
+def _terms(default: Terms, most: int) -> dict[str, int]:
+    return {**asdict(default), "most": most or NO_BOUND}
+
+
+async def _drain(cx: Connection, query: str, values: Mapping[str, Any]) -> int:
     total = 0
     while True:
         async with cx.transaction():
-            done = await cx.execute(query, {**values, "before": before, "limit": ROWS_AT_ONCE})
+            done = await cx.execute(query, {**values, "limit": ROWS_AT_ONCE})
         total += done.rowcount
         if done.rowcount < ROWS_AT_ONCE:
             return total

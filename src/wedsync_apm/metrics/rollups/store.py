@@ -51,11 +51,12 @@ Q = load_queries(__package__)
 SLICES: Final = 8
 """Into so many parts the organizations are divided; the schema says which is whose."""
 ORGANIZATIONS: Final = 256
-SAMPLES: Final = 400_000
+SAMPLES: Final = 100_000
 ENTRIES: Final = 20_000
-SKETCH_ENTRIES: Final = 400_000
-PAGE_BYTES: Final = 8_000_000
-"""What is worked on at a time, at most; a minute of one organization is never divided."""
+SKETCH_ENTRIES: Final = 200_000
+PAGE_BYTES: Final = 2_000_000
+"""What is worked on at a time, at most; a minute of one organization is never divided. With more
+at a time a sample costs the same, and the process' memory grows with it."""
 
 _ROWS_FIRST: Final = 20
 _ROWS_MOST: Final = 4_000
