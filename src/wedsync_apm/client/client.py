@@ -40,6 +40,7 @@ _clients: "weakref.WeakSet[Client]" = weakref.WeakSet()
 @dataclass(frozen=True, slots=True)
 class Stats:
     """Samples since the start of the process; `waiting` has those that an earlier one left, too.
+    Those with which the client tells what it dropped are samples like any other.
 
     `dropped` counts by reason: buffer_full, queue_full, too_many_series, too_fast, invalid,
     unreadable, failed, closed. `problem` is why the last request failed, None if it did not.

@@ -14,11 +14,11 @@ from wedsync_apm.errors import RateLimited
 from wedsync_apm.ingest import model
 from wedsync_apm.ingest.columns import Refused, SampleColumns, read_tenant
 from wedsync_apm.ingest.foreign_json import is_text
-from wedsync_apm.ingest.limits import SampleBudget
+from wedsync_apm.ingest.limits import Budget, SampleBudget
 from wedsync_apm.ingest.model import Arrival
 
 EVENTS_PER_SECOND: Final = 0.2
-"""Of an organization, in each process that takes events."""
+"""Of an organization."""
 EVENTS_AT_ONCE: Final = 1_000.0
 
 _AS_ANNOTATION: Final = {"user_update": "info", "recommendation": "info", "snapshot": "info"}
@@ -91,9 +91,9 @@ DatabaseAway."""
 class Annotator:
     """One per process."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, budget: Budget | None = None) -> None:
         self._pool = pool
-        self._budget = SampleBudget(EVENTS_PER_SECOND, EVENTS_AT_ONCE)
+        self._budget = budget or SampleBudget(EVENTS_PER_SECOND, EVENTS_AT_ONCE)
 
     async def __call__(
         self, source: str, annotations: Sequence[Annotation]

@@ -30,8 +30,6 @@ from wedsync_apm.ingest.model import Arrival, Decoded
 from wedsync_apm.ingest.window import in_window, refuse_each
 from wedsync_apm.metrics.model import CALENDAR, Floats, Ints, Mask, SampleBatch
 
-ARROW_TYPE: Final = "application/vnd.apache.arrow.stream"
-
 RESOLVED_AT_ONCE: Final = 500
 """Combinations (about 10 us each) between which other requests get their turn."""
 MOST_JSON_BYTES: Final = 256 * 1024

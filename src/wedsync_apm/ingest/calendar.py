@@ -3,21 +3,20 @@ few seconds, so that a flush asks the database once for all that it does not kno
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
-
-import numpy as np
-
-from wedsync_apm.metrics.model import CALENDAR, Ints
+from itertools import chain, islice
+from typing import Final, NamedTuple
 
 REFRESH_SECONDS: Final = 5.0
 """A wedding that is entered or moved shows on samples after this long at the latest."""
+MOST_COMING: Final = 200
+"""Organizations whose samples are on their way, asked for along with others; and so many of those
+who go on sending while their answers grow old."""
 
 _BEFORE_MS: Final = 8 * 86_400_000
 _AFTER_MS: Final = 86_400_000
 
 
-@dataclass(frozen=True, slots=True)
-class ContextSpan:
+class ContextSpan(NamedTuple):
     """From `start_ms` to before `end_ms`, samples get `context` (JSON text)."""
 
     start_ms: int
@@ -39,28 +38,43 @@ class CalendarCache:
 
     def __init__(self) -> None:
         self._known: dict[int, _Known] = {}
+        self._met = 0
+        """So many organizations were asked for, in the order in which they were met."""
+        self._sending: dict[int, None] = {}
+        """Who has sent since he was asked for, in about the order of the answers."""
 
     def range_for(self, earliest_ms: int, latest_ms: int, now_ms: int) -> tuple[int, int]:
         """What to ask the database for, so that samples of the usual ages are covered too."""
-        return min(earliest_ms, now_ms - _BEFORE_MS), max(latest_ms, now_ms + _AFTER_MS)
+        return min(earliest_ms, now_ms - _BEFORE_MS), max(latest_ms + 1, now_ms + _AFTER_MS)
 
     def missing(
-        self, organizations: Sequence[int], earliest_ms: int, latest_ms: int, now: float
+        self,
+        organizations: Sequence[int],
+        earliest_ms: int,
+        latest_ms: int,
+        now: float,
+        *,
+        met: int = 0,
     ) -> list[int]:
         """Whom to ask for before samples of that range are stored.
 
-        As soon as one answer is too old, all that are half as old are asked for along with it: one
-        statement for a hundred organizations costs little more than one for one.
+        As soon as one is asked for, those who go on sending and whose answers are half too old are
+        asked for along with it, and the next of the first `met` organizations, of whom nobody
+        asked: one statement for a hundred organizations costs little more than one for one.
         """
+        self._sending.update(dict.fromkeys(organizations))
         if all(self._covers(one, earliest_ms, latest_ms, now) for one in organizations):
             return []
         half = now - REFRESH_SECONDS / 2
-        return [
+        wanted = {
             one
-            for one in organizations
+            for one in chain(organizations, islice(self._sending, MOST_COMING))
             if not self._covers(one, earliest_ms, latest_ms, now)
             or self._known[one].asked_at <= half
-        ]
+        }
+        coming = range(self._met, min(met, self._met + MOST_COMING))
+        self._met += len(coming)
+        return sorted(wanted.union(one for one in coming if one not in self._known))
 
     def learn(
         self,
@@ -72,37 +86,13 @@ class CalendarCache:
     ) -> None:
         """Remembers an answer; an organization without spans in that range has no wedding there."""
         for one in asked:
+            self._sending.pop(one, None)
             self._known[one] = _Known(now, start_ms, end_ms, tuple(spans.get(one, ())))
 
-    def apply(
-        self,
-        *,
-        organizations: Iterable[int],
-        organization: Ints,
-        timestamps_ms: Ints,
-        codes: Ints,
-        contexts: dict[str | None, int],
-    ) -> None:
-        """Replaces `CALENDAR` in `codes`: by the code of the context, or of None where there is no
-        wedding. `contexts` gives the codes and learns new ones; `organizations` are the
-        distinct ones of `organization`."""
-        undecided = codes == CALENDAR
-        codes[undecided] = contexts.setdefault(None, len(contexts))
-        with_weddings = [handle for handle in organizations if self._known[handle].spans]
-        if not with_weddings:
-            return
-        order = np.argsort(organization, kind="stable")
-        ordered = organization[order]
-        starts = np.searchsorted(ordered, with_weddings, "left").tolist()
-        stops = np.searchsorted(ordered, with_weddings, "right").tolist()
-        for handle, start, stop in zip(with_weddings, starts, stops, strict=True):
-            rows = order[start:stop]
-            rows = rows[undecided[rows]]
-            at = timestamps_ms[rows]
-            for span in reversed(self._known[handle].spans):
-                inside = (at >= span.start_ms) & (at < span.end_ms)
-                if inside.any():
-                    codes[rows[inside]] = contexts.setdefault(span.context, len(contexts))
+    def spans_of(self, organizations: Iterable[int]) -> dict[int, Sequence[ContextSpan]]:
+        """Of those among them that have any."""
+        known = self._known
+        return {one: known[one].spans for one in organizations if known[one].spans}
 
     def _covers(self, one: int, earliest_ms: int, latest_ms: int, now: float) -> bool:
         known = self._known.get(one)

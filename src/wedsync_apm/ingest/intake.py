@@ -10,10 +10,15 @@ import numpy as np
 from wedsync_apm.clock import utcnow
 from wedsync_apm.errors import FieldError, RateLimited
 from wedsync_apm.ingest import model
-from wedsync_apm.ingest.limits import IngestLimits, SampleBudget
+from wedsync_apm.ingest.limits import Budget, IngestLimits, SampleBudget
 from wedsync_apm.ingest.model import Arrival, Decode, Decoded, IngestGrant, Rejections
 from wedsync_apm.ingest.packing import Written
 from wedsync_apm.metrics.model import Ints, Mask, SampleBatch, SeriesDirectory
+
+try:
+    from wedsync_apm.ingest.samples import tally
+except ImportError:  # no compiler was there when the product was installed
+    from wedsync_apm.ingest.plain_samples import tally
 
 
 class SampleWriter(Protocol):
@@ -24,7 +29,7 @@ class SampleWriter(Protocol):
     def count_refusals(self, source: str, rejections: Rejections) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Receipt:
     """What became of a request: `accepted` samples are committed, the others stand in
     `rejections`."""
@@ -45,10 +50,11 @@ class Intake:
         writer: SampleWriter,
         limits: IngestLimits | None = None,
         now_ms: Callable[[], int] = _now_ms,
+        budget: Budget | None = None,
     ) -> None:
         self.limits = limits or IngestLimits()
         self._writer, self._now_ms = writer, now_ms
-        self._budget = SampleBudget(self.limits.samples_per_second, self.limits.burst)
+        self._budget = budget or SampleBudget(self.limits.samples_per_second, self.limits.burst)
         self._directory = SeriesDirectory()
 
     async def take(self, decode: Decode, body: bytes, grant: IngestGrant) -> Receipt:
@@ -101,7 +107,7 @@ class Intake:
         organizations = batch.directory.organizations
         over = [
             handle
-            for handle, count in batch.directory.count_by_organization(batch.series).items()
+            for handle, count in tally(batch.series, batch.directory.organization_column).items()
             if self._budget.take(organizations[handle], count)
         ]
         if not over:

@@ -40,6 +40,8 @@ FORGET_MS: Final = 60_000
 
 READ_AT_ONCE: Final = 2_000
 """Samples (about 7 us each) between which other requests get their turn."""
+FEWEST_BYTES_A_COMMA: Final = 8
+"""Samples have more: a tag alone, `"a":"b",`, has as many."""
 LARGE_BODY_BYTES: Final = 256 * 1024
 """Bodies from here on are split in a thread."""
 
@@ -92,6 +94,9 @@ def decoder(content_type: str) -> Decode:
         if content_type in NDJSON_TYPES:
             # Before they are cut apart: a line of one byte becomes dozens here.
             arrival.limits.check_samples(max(body.count(b"\n"), body.count(b"\r")))
+        elif (commas := body.count(b",")) * FEWEST_BYTES_A_COMMA > len(body):
+            # No samples, but so many that each would become dozens of bytes here.
+            arrival.limits.check_samples(commas)
         if len(body) < LARGE_BODY_BYTES:
             items = split_body(body, content_type)
         else:

@@ -63,7 +63,7 @@ class Line:
         if self._cx is None or self._cx.closed:
             self._cx = await store.connect(self._conninfo)
             self.connected_at = time.monotonic()
-            self.is_prepared = await store.STORE_BLOCKS.prepare(self._cx)
+            self.is_prepared = await store.prepare(self._cx)
         return self._cx
 
     @asynccontextmanager

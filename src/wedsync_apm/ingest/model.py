@@ -36,7 +36,7 @@ class IngestGrant:
         return self.organization_id is None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Arrival:
     """What a decoder must know of a request besides its bytes."""
 
@@ -86,7 +86,7 @@ class Rejections:
                 yield organization_id, reason, refusal
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Decoded:
     """A request's good samples, and what became of the others.
 

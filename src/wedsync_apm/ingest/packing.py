@@ -3,28 +3,29 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 from uuid import UUID
 
 import numpy as np
-from numpy.typing import NDArray
 
 from wedsync_apm.ingest import model
-from wedsync_apm.ingest.arrays import PackedBlocks
 from wedsync_apm.ingest.calendar import CalendarCache
+from wedsync_apm.ingest.plain_samples import Columns, Cut
 from wedsync_apm.metrics.model import (
     CALENDAR,
     REFUSED,
     UNKNOWN_ORGANIZATION,
     Ints,
+    OrganizationForms,
     SampleBatch,
-    split_blocks,
 )
 
-Number = TypeVar("Number", bound=np.generic)
+try:
+    from wedsync_apm.ingest.samples import Flush
+except ImportError:  # no compiler was there when the product was installed
+    from wedsync_apm.ingest.plain_samples import Flush
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Written:
     """What became of a batch: the number committed, and by reason the positions that were not."""
 
@@ -32,81 +33,69 @@ class Written:
     refused: Mapping[str, Ints]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Gathered:
-    """The samples of batches of one directory, as columns, without those that have no series."""
+@dataclass(slots=True, eq=False)
+class PackedBlocks:
+    """Blocks with what their codes stand for."""
 
-    batches: Sequence[SampleBatch]
-    results: Sequence[Written]
-    ids: NDArray[np.int32]
-    organization: Ints
-    organizations: Sequence[int]
-    """The distinct ones of `organization`."""
-    timestamps_ms: Ints
-    values: NDArray[np.float64]
-    codes: Ints
-    contexts: dict[str | None, int]
-    source: Ints
+    blocks: Cut
+    organizations: Sequence[OrganizationForms]
+    contexts: Sequence[str | None]
     sources: Sequence[str]
 
 
-def gather(batches: Sequence[SampleBatch]) -> Gathered:
-    """Side by side; all of one directory, which knows their series."""
-    directory = batches[0].directory
-    series = _joined([batch.series for batch in batches])
-    ids = directory.series_ids(series)
-    contexts: dict[str | None, int] = {}
-    sources = sorted({batch.source for batch in batches})
-    columns = (
-        ids,
-        directory.organization_of(series),
-        _joined([batch.timestamps_ms for batch in batches]),
-        _joined([batch.values for batch in batches]),
-        _joined([_context_codes(batch, contexts) for batch in batches]),
-        np.repeat(
-            [sources.index(batch.source) for batch in batches], [len(batch) for batch in batches]
-        ),
-    )
-    taken = ids > 0
-    if not taken.all():
-        columns = tuple(column[taken] for column in columns)  # type: ignore[assignment]
-    known, organization, timestamps_ms, values, codes, source = columns
-    return Gathered(
-        batches,
-        _results(batches, ids),
-        known,
-        organization,
-        np.flatnonzero(np.bincount(organization)).tolist(),
-        timestamps_ms,
-        values,
-        codes,
-        contexts,
-        source,
-        sources,
-    )
+class Gathered:
+    """Batches of one directory, which knows their series, side by side."""
 
+    def __init__(self, batches: Sequence[SampleBatch]) -> None:
+        self.directory = batches[0].directory
+        self._batches = batches
+        self._contexts: dict[str | None, int] = {None: 0}
+        self._sources: dict[str, int] = {}
+        columns = [
+            Columns(
+                batch.series,
+                batch.timestamps_ms,
+                batch.values,
+                self._codes_of(batch),
+                self._sources.setdefault(batch.source, len(self._sources)),
+            )
+            for batch in batches
+        ]
+        self.flush = Flush(
+            columns, self.directory.series_id_column, self.directory.organization_column
+        )
 
-def pack(gathered: Gathered, calendar: CalendarCache) -> PackedBlocks:
-    """Blocks; the calendar must know the organizations and times."""
-    directory = gathered.batches[0].directory
-    calendar.apply(
-        organizations=gathered.organizations,
-        organization=gathered.organization,
-        timestamps_ms=gathered.timestamps_ms,
-        codes=gathered.codes,
-        contexts=gathered.contexts,
-    )
-    blocks = split_blocks(
-        organization=gathered.organization,
-        series_ids=gathered.ids.astype(np.int64),
-        timestamps_ms=gathered.timestamps_ms,
-        values=gathered.values,
-        context=gathered.codes,
-        source=gathered.source,
-    )
-    return PackedBlocks(
-        blocks, directory.organization_forms, tuple(gathered.contexts), gathered.sources
-    )
+    def results(self) -> list[Written]:
+        """By batch: how many samples go in, and the positions of those that do not."""
+        return [
+            Written(stored, {} if stored == len(batch) else _refused(batch))
+            for batch, stored in zip(self._batches, self.flush.stored, strict=True)
+        ]
+
+    def pack(self, calendar: CalendarCache) -> PackedBlocks:
+        """Blocks, at least one; the calendar must know the organizations and times."""
+        flush, contexts = self.flush, self._contexts
+        spans = {
+            organization: [
+                (start_ms, end_ms, contexts.setdefault(context, len(contexts)))
+                for start_ms, end_ms, context in found
+                if start_ms <= flush.latest_ms and end_ms > flush.earliest_ms
+            ]
+            for organization, found in calendar.spans_of(flush.organizations).items()
+        }
+        cut = flush.cut(spans, 0)
+        return PackedBlocks(
+            cut, self.directory.organization_forms, tuple(contexts), tuple(self._sources)
+        )
+
+    def _codes_of(self, batch: SampleBatch) -> Ints | None:
+        """The batch's own contexts by the flush's codes; the rest stays `CALENDAR`."""
+        if batch.context_index is None:
+            return None
+        contexts = self._contexts
+        codes = [contexts.setdefault(context, len(contexts)) for context in batch.contexts]
+        # The last entry is what `CALENDAR`, which is -1, finds.
+        return np.array([*codes, CALENDAR], np.int64)[batch.context_index]
 
 
 def ended_series(batches: Sequence[SampleBatch]) -> dict[UUID, dict[int, int]]:
@@ -127,32 +116,13 @@ def all_handles(batch: SampleBatch) -> Ints:
     return np.concatenate([batch.series, np.array([handle for handle, _ in batch.ended], np.int64)])
 
 
-def _joined(columns: Sequence[NDArray[Number]]) -> NDArray[Number]:
-    return columns[0] if len(columns) == 1 else np.concatenate(columns)
-
-
-def _results(group: Sequence[SampleBatch], ids: NDArray[np.int32]) -> list[Written]:
-    """By batch: how many samples go in, and the positions of those that do not."""
-    results, start = [], 0
-    for batch in group:
-        own = ids[start : start + len(batch)]
-        start += len(batch)
-        refused = {
-            reason: np.flatnonzero(own == code)
-            for reason, code in (
-                (model.TOO_MANY_SERIES, REFUSED),
-                (model.UNKNOWN_ORGANIZATION, UNKNOWN_ORGANIZATION),
-            )
-            if (own == code).any()
-        }
-        results.append(Written(int((own > 0).sum()), refused))
-    return results
-
-
-def _context_codes(batch: SampleBatch, contexts: dict[str | None, int]) -> Ints:
-    """The batch's own contexts by the flush's codes; the rest stays `CALENDAR`."""
-    if batch.context_index is None:
-        return np.full(len(batch), CALENDAR, np.int64)
-    codes = [contexts.setdefault(context, len(contexts)) for context in batch.contexts]
-    # The last entry is what `CALENDAR`, which is -1, finds.
-    return np.array([*codes, CALENDAR], np.int64)[batch.context_index]
+def _refused(batch: SampleBatch) -> dict[str, Ints]:
+    ids = batch.directory.series_ids(batch.series)
+    return {
+        reason: np.flatnonzero(ids == code)
+        for reason, code in (
+            (model.TOO_MANY_SERIES, REFUSED),
+            (model.UNKNOWN_ORGANIZATION, UNKNOWN_ORGANIZATION),
+        )
+        if (ids == code).any()
+    }

@@ -3,20 +3,24 @@
 Some eight times slower, and what `runs` is compared with.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from itertools import chain
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
 import numpy as np
 from google.protobuf.message import DecodeError
 
+from wedsync_apm.ingest.labels import Label, Named, named
 from wedsync_apm.ingest.wire import remote_write_pb2 as wire
 from wedsync_apm.metrics.model import Floats, Ints
 
 STALE_MARKER: Final = 0x7FF0000000000002
 """The bits of the NaN by which Prometheus says that a series ended. Other NaNs are values."""
 _LATEST: Final = 2**63 - 1
+Tag = tuple[str, str]
+Member = tuple[bytes, bytes]
+"""By what a tag is sorted, and its text."""
 
 
 class UnknownSeries(NamedTuple):
@@ -112,12 +116,24 @@ class Runs:
         )
 
 
-def known_labels(
-    run: bytes, known: Mapping[bytes, tuple[str, str]]
-) -> list[tuple[str, str]] | None:
-    """What `known` has for each label of a run, in their order; None if it lacks one."""
-    labels = [known.get(label) for label in wire.TimeSeries.FromString(run).labels]
-    return None if None in labels else cast("list[tuple[str, str]]", labels)
+def known_series(run: bytes, known: Mapping[bytes, Label], is_platform: bool) -> Named | None:
+    """What the labels of a run say; None if `known` lacks one, and if one name is there twice."""
+    found = [known.get(label) for label in wire.TimeSeries.FromString(run).labels]
+    labels = [label for label in found if label is not None]
+    if len({label.tag[0] for label in labels}) < len(found):
+        return None
+    return named(labels, is_platform=is_platform)
+
+
+def joined_members(
+    tags: tuple[Tag, ...], known: dict[Tag, Member], make: Callable[[Tag], Member]
+) -> bytes | None:
+    """The texts of tags, between commas, in the order of their keys. `known` has key and text of
+    each; what it lacks is put in as `make` gives it. None, when compiled, for more than 80."""
+    for tag in tags:
+        if tag not in known:
+            known[tag] = make(tag)
+    return b", ".join([text for _, text in sorted([known[tag] for tag in tags])])
 
 
 def _run_of(labels: Iterable[bytes]) -> bytes:

@@ -6,32 +6,36 @@ select apm_private.find_or_make_series(
     %(metric_names)b::text[],
     %(metric_types)b::text[],
     %(units)b::text[],
-    %(tags)b::text[]::jsonb[],
-    %(series_limit)s::int,
-    %(refused)s::int,
-    %(unknown_organization)s::int
+    %(tags)b::text[],
+    %(fingerprints)b::bytea[],
+    %(series_limit)b::int,
+    %(refused)b::int,
+    %(unknown_organization)b::int
 ) as series_ids
 
 -- find_wedding_contexts [apm_writer] --
--- The spans in which samples of these organizations get a wedding context, the most telling one first.
-select
-    c.organization_id,
-    floor(extract(epoch from lower(c.span)) * 1000)::bigint as start_ms,
-    floor(extract(epoch from upper(c.span)) * 1000)::bigint as end_ms,
-    c.wedding_context::text as context
+-- The spans in which samples of these organizations get a wedding context, the most telling one first; null for none.
+select json_agg(
+    json_build_array(
+        c.organization_id,
+        floor(extract(epoch from lower(c.span)) * 1000)::bigint,
+        floor(extract(epoch from upper(c.span)) * 1000)::bigint,
+        c.wedding_context::text
+    ) order by c.ordinality
+) as spans
 from apm_private.wedding_contexts(
     %(organization_ids)b::uuid[],
-    timestamptz 'epoch' + %(start_ms)s::bigint * interval '1 millisecond',
-    timestamptz 'epoch' + %(end_ms)s::bigint * interval '1 millisecond'
-) as c
+    timestamptz 'epoch' + %(start_ms)b::bigint * interval '1 millisecond',
+    timestamptz 'epoch' + %(end_ms)b::bigint * interval '1 millisecond'
+) with ordinality as c
 
 -- store_blocks [apm_writer] --
--- A flush: tells the readers which blocks come in this transaction, before the first of them, so that the table
+-- A flush: notes for the readers which blocks come in this transaction, before the first of them, so that the table
 -- does not announce each one by itself; then cuts them out of the columns.
-with announced as (
+with noted as (
     insert into apm_private.flushes (organization_ids, earliest, latest)
     values (%(organization_ids)b::uuid[], %(earliest)b::timestamptz[], %(latest)b::timestamptz[])
-    returning set_config('apm.batch', 'on', true), pg_notify('apm_live', %(event)b::text)
+    returning set_config('apm.batch', 'on', true)
 )
 insert into public.apm_metrics (
     organization_id, "timestamp", ends_at, series_ids, offsets_ms, metric_values, wedding_context, apm_source
@@ -45,7 +49,7 @@ select
     (%(metric_values)b::float8[])[b.start_at : b.stop_at],
     (%(wedding_contexts)b::text[])[b.context_at]::jsonb,
     (%(apm_sources)b::text[])[b.source_at]
-from announced as a
+from noted as n
 cross join unnest(
     %(organization_ids)b::uuid[],
     %(earliest)b::timestamptz[],
@@ -55,6 +59,10 @@ cross join unnest(
     %(context_ats)b::int4[],
     %(source_ats)b::int4[]
 ) as b (organization_id, earliest, latest, start_at, stop_at, context_at, source_at)
+
+-- announce_flushes [apm_writer] --
+-- Tells whoever listens that samples came in.
+select pg_notify('apm_live', %(event)s::text)
 
 -- end_series [apm_writer] --
 -- Notes that the sender declared these series of one organization over.
@@ -77,3 +85,7 @@ select apm_private.count_refusals(
     %(counts)b::bigint[],
     %(examples)b::text[]
 )
+
+-- read_clock [apm_api] --
+-- What the database's clock shows, in seconds since 1970.
+select extract(epoch from clock_timestamp())::float8 as seconds

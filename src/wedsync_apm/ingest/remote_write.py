@@ -16,7 +16,8 @@ from google.protobuf.message import DecodeError
 
 from wedsync_apm.errors import FieldError, MalformedBody
 from wedsync_apm.ingest import model
-from wedsync_apm.ingest.columns import Refused, read_tenant, service_of
+from wedsync_apm.ingest.columns import Refused, read_tenant
+from wedsync_apm.ingest.labels import METRIC, Label, Named, label_of, named
 from wedsync_apm.ingest.limits import IngestLimits
 from wedsync_apm.ingest.model import Arrival, Decoded, IngestGrant, Rejections
 from wedsync_apm.ingest.plain_runs import STALE_MARKER, Scan, UnknownSeries
@@ -31,11 +32,10 @@ from wedsync_apm.metrics.model import (
 )
 
 try:
-    from wedsync_apm.ingest.runs import Runs, known_labels
+    from wedsync_apm.ingest.runs import Runs, known_series
 except ImportError:  # no compiler was there when the product was installed
-    from wedsync_apm.ingest.plain_runs import Runs, known_labels
+    from wedsync_apm.ingest.plain_runs import Runs, known_series
 
-IS_COMPILED: Final = Runs.__module__.endswith(".runs")
 SOURCE: Final = "prometheus"
 
 LEARN_AT_ONCE: Final = 100
@@ -66,8 +66,9 @@ class RemoteWriteDecoder:
         self.directory = directory
         self._limits, self._new_runs = limits, runs
         self._runs: dict[UUID | None, Runs] = {}
-        self._labels: dict[bytes, tuple[str, str]] = {}
-        self._good_names: set[tuple[str, str]] = set()
+        self._labels: dict[bytes, Label] = {}
+        self._types: dict[tuple[str, str], str] = {}
+        """Of metrics, by the names of service and metric, which are good."""
         self.remembered_bytes = 0
 
     async def decode(self, body: bytes, grant: IngestGrant, now_ms: int) -> Decoded:
@@ -124,17 +125,19 @@ class RemoteWriteDecoder:
         rejections: Rejections,
     ) -> None:
         """Puts in the handles that are missing; those of series that are not valid stay -1."""
+        runs, is_platform = self._runs_of(grant), grant.is_platform
         for nth, (position, start, labels_stop, stop, first, after) in enumerate(unknown, start=1):
             if nth % LEARN_AT_ONCE == 0:
                 await asyncio.sleep(0)
+                runs = self._runs_of(grant)
             run, histograms = body[start:labels_stop], 0
             try:
-                labels = known_labels(run, self._labels) if run else None
-                if labels is None:
+                said = known_series(run, self._labels, is_platform) if run else None
+                if said is None:
                     message = _series_of(run or body[start:stop])
                     histograms = len(message.histograms)
-                    labels = [self._labels.get(one) or self._label(one) for one in message.labels]
-                handle = self._learn(labels, grant)
+                    said = self._named(message, is_platform)
+                handle = self._learn(said, grant)
             except Refused as refused:
                 rejections.add(
                     refused.code,
@@ -145,7 +148,9 @@ class RemoteWriteDecoder:
                 continue
             handles[first:after] = handle
             if run:
-                self._remember(run, handle, grant)
+                self.remembered_bytes += runs.remember(run, handle)
+                if self.remembered_bytes > MOST_REMEMBERED_BYTES:
+                    runs = self._forget(grant)
             if histograms:
                 key = self.directory.keys[handle]
                 rejections.add(
@@ -155,11 +160,10 @@ class RemoteWriteDecoder:
                     histograms,
                 )
 
-    def _remember(self, run: bytes, handle: int, grant: IngestGrant) -> None:
-        self.remembered_bytes += self._runs_of(grant).remember(run, handle)
-        if self.remembered_bytes > MOST_REMEMBERED_BYTES:
-            self._runs.clear()
-            self.remembered_bytes = 0
+    def _forget(self, grant: IngestGrant) -> Runs:
+        self._runs.clear()
+        self.remembered_bytes = 0
+        return self._runs_of(grant)
 
     def _runs_of(self, grant: IngestGrant) -> Runs:
         runs = self._runs.get(grant.organization_id)
@@ -167,42 +171,42 @@ class RemoteWriteDecoder:
             runs = self._runs[grant.organization_id] = self._new_runs()
         return runs
 
-    def _learn(self, labels: list[tuple[str, str]], grant: IngestGrant) -> int:
+    def _named(self, message: wire.TimeSeries, is_platform: bool) -> Named:
+        """What a series says with a label that is not remembered. Raises Refused."""
+        labels = [self._labels.get(one) or self._label(one) for one in message.labels]
+        names = [label.tag[0] for label in labels]
+        if len(set(names)) < len(names):
+            repeated = next(name for name in names if names.count(name) > 1)
+            raise Refused(model.INVALID, f"label {repeated[:64]}", "is there twice")
+        return named(labels, is_platform=is_platform)
+
+    def _learn(self, said: Named, grant: IngestGrant) -> int:
         """The handle of a series that was never met in this form. Raises Refused."""
-        by_name = dict(labels)
-        if len(by_name) < len(labels):
-            raise Refused(model.INVALID, f"label {_repeated(labels)[:64]}", "is there twice")
-        metric_name = by_name.pop("__name__", "")
+        organization, service_name, metric_name, tags = said
         organization_id = grant.organization_id or read_tenant(
-            model.ORGANIZATION_LABEL, by_name.pop(model.ORGANIZATION_LABEL, None)
+            model.ORGANIZATION_LABEL, organization
         )
-        # An empty value means the same as no label at all.
-        tags = sorted([tag for tag in labels if tag[1] and tag[0] in by_name])
-        service_name = service_of(by_name)
-        if (service_name, metric_name) not in self._good_names or len(tags) > self._limits.tags:
-            self._check_names(service_name, metric_name, len(tags))
+        metric_type = self._types.get((service_name, metric_name))
+        if metric_type is None or len(tags) > self._limits.tags:
+            metric_type = self._type_of(service_name, metric_name, len(tags))
         return self.directory.handle(
-            SeriesKey(
-                organization_id,
-                service_name,
-                metric_name,
-                tuple(tags),
-                infer_metric_type(metric_name),
-            )
+            SeriesKey(organization_id, service_name, metric_name, tags, metric_type)
         )
 
-    def _check_names(self, service_name: str, metric_name: str, tags: int) -> None:
+    def _type_of(self, service_name: str, metric_name: str, tags: int) -> str:
+        """The type of a metric whose names are good. Raises Refused."""
         problem = self._limits.problem_with_names(service_name, metric_name, tags)
         if problem is not None:
             raise Refused(model.INVALID, problem.field, problem.reason)
-        if len(self._good_names) >= MOST_LABELS:
-            self._good_names.clear()
-        self._good_names.add((service_name, metric_name))
+        if len(self._types) >= MOST_LABELS:
+            self._types.clear()
+        found = self._types[service_name, metric_name] = infer_metric_type(metric_name)
+        return found
 
-    def _label(self, encoded: bytes) -> tuple[str, str]:
+    def _label(self, encoded: bytes) -> Label:
         """A label that is not remembered; it is from now on, unless it is long. Raises Refused."""
-        label = _label(encoded)
-        problem = None if label[0] == "__name__" else self._limits.problem_with_tag(*label)
+        label = label_of(*_label(encoded))
+        problem = None if label.role == METRIC else self._limits.problem_with_tag(*label.tag)
         if problem is not None:
             raise Refused(model.INVALID, problem.field, problem.reason)
         if len(self._labels) >= MOST_LABELS:
@@ -230,11 +234,6 @@ def _label(encoded: bytes) -> tuple[str, str]:
     if not name:
         raise Refused(model.INVALID, "labels", "one has no name")
     return name, value
-
-
-def _repeated(labels: list[tuple[str, str]]) -> str:
-    names = [name for name, _ in labels]
-    return next(name for name in names if names.count(name) > 1)
 
 
 def _malformed() -> MalformedBody:

@@ -1,2 +1,3 @@
 from wedsync_apm.ingest.plain_runs import Runs as Runs
-from wedsync_apm.ingest.plain_runs import known_labels as known_labels
+from wedsync_apm.ingest.plain_runs import joined_members as joined_members
+from wedsync_apm.ingest.plain_runs import known_series as known_series

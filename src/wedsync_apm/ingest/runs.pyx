@@ -9,11 +9,16 @@ import sys
 
 import numpy as np
 
+from wedsync_apm.ingest.columns import DEFAULT_SERVICE
+from wedsync_apm.ingest.labels import METRIC as _METRIC, ORGANIZATION as _ORGANIZATION, PLAIN as _PLAIN
+from wedsync_apm.ingest.labels import Named
 from wedsync_apm.ingest.plain_runs import Scan, UnknownSeries
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_GetItem
 from cpython.object cimport PyObject
+from cpython.tuple cimport PyTuple_GET_ITEM
+from cpython.unicode cimport PyUnicode_Compare
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
@@ -26,6 +31,11 @@ cdef enum:
     HISTOGRAM = 0x22
     VALUE = 0x09  # in a Sample
     TIME = 0x10
+
+cdef enum:
+    MOST_LABELS = 80  # of a series that is taken apart here
+
+cdef int METRIC = _METRIC, ORGANIZATION = _ORGANIZATION, PLAIN = _PLAIN
 
 if sys.byteorder != "little":
     raise ImportError("numbers are read as they stand on the wire")
@@ -51,15 +61,16 @@ cdef struct Unknown:
     Py_ssize_t after  # its last sample
 
 
-def known_labels(bytes run not None, dict known not None):
-    """What `known` has for each label of a run, in their order; None if it lacks one."""
+def known_series(bytes run not None, dict known not None, bint is_platform):
+    """What the labels of a run say; None if `known` lacks one, and if one name is there twice."""
     cdef const uint8_t *at = <const uint8_t *>PyBytes_AS_STRING(run)
     cdef const uint8_t *end = at + PyBytes_GET_SIZE(run)
     cdef uint64_t length
+    cdef PyObject *labels[MOST_LABELS]  # which `known` keeps
     cdef PyObject *found
-    cdef list labels = []
+    cdef int count = 0, place, order
     while at < end:
-        if at[0] != LABEL:
+        if at[0] != LABEL or count == MOST_LABELS:
             return None
         at = _varint(at + 1, end, &length)
         if at == NULL or length > <uint64_t>(end - at):
@@ -67,9 +78,79 @@ def known_labels(bytes run not None, dict known not None):
         found = PyDict_GetItem(known, PyBytes_FromStringAndSize(<const char *>at, length))
         if found == NULL:
             return None
-        labels.append(<object>found)
         at += length
-    return labels
+        place = count
+        while place:  # mostly they come in order
+            order = PyUnicode_Compare(_part(labels[place - 1], 0), _part(found, 0))
+            if order == 0:
+                return None
+            if order < 0:
+                break
+            labels[place] = labels[place - 1]
+            place -= 1
+        labels[place] = found
+        count += 1
+    return _named(labels, count, is_platform)
+
+
+cdef inline object _part(PyObject *label, Py_ssize_t part):
+    """The name (0) or the value (1) of a label."""
+    return <object>PyTuple_GET_ITEM(<object>PyTuple_GET_ITEM(<object>label, 0), part)
+
+
+cdef object _named(PyObject **labels, int count, bint is_platform):
+    cdef object organization = None, service_name = DEFAULT_SERVICE, metric_name = ""
+    cdef list tags = []
+    cdef int place, role, rank = PLAIN
+    for place in range(count):
+        role = <object>PyTuple_GET_ITEM(<object>labels[place], 1)
+        if role == METRIC:
+            metric_name = _part(labels[place], 1)
+        elif role == ORGANIZATION and is_platform:
+            organization = _part(labels[place], 1)
+        elif len(<str>_part(labels[place], 1)):
+            tags.append(<object>PyTuple_GET_ITEM(<object>labels[place], 0))
+            if 0 <= role < rank:
+                service_name, rank = _part(labels[place], 1), role
+    return tuple.__new__(Named, (organization, service_name, metric_name, tuple(tags)))
+
+
+def joined_members(tuple tags not None, dict known not None, make not None):
+    """The texts of tags, between commas, in the order of their keys. `known` has key and text of
+    each, as bytes; what it lacks is put in as `make` gives it. None for more than 80."""
+    cdef PyObject *members[MOST_LABELS]  # which `known` keeps
+    cdef PyObject *found
+    cdef Py_ssize_t count = 0, place, size = 0
+    cdef bytes joined
+    cdef char *to
+    if len(tags) > MOST_LABELS:
+        return None
+    for tag in tags:
+        found = PyDict_GetItem(known, tag)
+        if found == NULL:
+            known[tag] = make(tag)
+            found = PyDict_GetItem(known, tag)
+        size += PyBytes_GET_SIZE(_of(found, 1)) + 2
+        place = count
+        while place and _of(found, 0) < _of(members[place - 1], 0):
+            members[place] = members[place - 1]
+            place -= 1
+        members[place] = found
+        count += 1
+    joined = PyBytes_FromStringAndSize(NULL, size - 2 if count else 0)
+    to = PyBytes_AS_STRING(joined)
+    for place in range(count):
+        if place:
+            memcpy(to, b", ", 2)
+            to += 2
+        size = PyBytes_GET_SIZE(_of(members[place], 1))
+        memcpy(to, PyBytes_AS_STRING(_of(members[place], 1)), size)
+        to += size
+    return joined
+
+
+cdef inline bytes _of(PyObject *member, Py_ssize_t part):
+    return <bytes?>PyTuple_GET_ITEM(<object>member, part)
 
 
 cdef class Runs:
@@ -175,16 +256,11 @@ cdef class Runs:
         cdef Unknown one
         for at in range(self._unknown_count):
             one = self._unknown[at]
-            listed.append(
-                UnknownSeries(
-                    one.index,
-                    one.start,
-                    one.labels_stop,
-                    one.stop,
-                    one.first,
-                    min(one.after, samples),
-                )
+            # as UnknownSeries(...) gives it, at a third of the cost
+            found = (
+                one.index, one.start, one.labels_stop, one.stop, one.first, min(one.after, samples)
             )
+            listed.append(tuple.__new__(UnknownSeries, found))
         return listed
 
     cdef int _scan(

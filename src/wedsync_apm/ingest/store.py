@@ -1,9 +1,9 @@
 """What the writer asks the database: series ids, the calendar, and to keep the blocks."""
 
+import struct
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -11,69 +11,42 @@ import numpy as np
 import psycopg
 from numpy.typing import NDArray
 from psycopg import errors
-from psycopg.adapt import Buffer, Dumper, PyFormat
-from psycopg.pq import Format
 from psycopg.rows import DictRow, dict_row
 
 from wedsync_apm.db.queries import load_queries
 from wedsync_apm.db.statement import Statement
-from wedsync_apm.ingest.arrays import (
-    FLOAT8_OID,
-    INT4_OID,
-    UUID_OID,
-    PackedBlocks,
-    pack_array,
-    pack_texts,
-    pack_times,
-    pack_uuids,
-)
 from wedsync_apm.ingest.calendar import ContextSpan
+from wedsync_apm.ingest.identity import fingerprint, tags_text
 from wedsync_apm.ingest.model import Refusal
-from wedsync_apm.metrics.model import REFUSED, UNKNOWN_ORGANIZATION, OrganizationForms, SeriesKey
+from wedsync_apm.ingest.packing import PackedBlocks
+from wedsync_apm.metrics.blocks.wire import read_array
+from wedsync_apm.metrics.model import REFUSED, UNKNOWN_ORGANIZATION, SeriesKey
+
+try:
+    from wedsync_apm.ingest.samples import pack_items
+except ImportError:  # no compiler was there when the product was installed
+    from wedsync_apm.ingest.plain_samples import pack_items
 
 Q = load_queries(__package__)
 
 Connection = psycopg.AsyncConnection[DictRow]
 
-_encode = msgspec.json.Encoder().encode
-
-LIVE_CHANNEL: Final = "apm_live"
-MOST_ANNOUNCED_ORGANIZATIONS: Final = 150
-"""A notification carries at most 8,000 bytes."""
-
 STORE_BLOCKS: Final = Statement("store_blocks", Q.store_blocks)
+RESOLVE_SERIES: Final = Statement("resolve_series", Q.resolve_series)
+FIND_WEDDING_CONTEXTS: Final = Statement("find_wedding_contexts", Q.find_wedding_contexts)
+_PREPARED: Final = (STORE_BLOCKS, RESOLVE_SERIES, FIND_WEDDING_CONTEXTS)
 
-_ARRAY_OIDS: Final = {UUID_OID: 2951}
-
-
-@dataclass(frozen=True, slots=True)
-class _Array:
-    """An array that is packed already."""
-
-    oid: int
-    data: bytes
-
-
-class _ArrayDumper(Dumper):
-    format = Format.BINARY
-
-    def __init__(self, cls: type, context: Any = None, oid: int = 0) -> None:
-        super().__init__(cls, context)
-        self.oid = oid
-
-    def get_key(self, obj: _Array, format: PyFormat) -> tuple[type, int]:  # type: ignore[override]
-        return (self.cls, obj.oid)
-
-    def upgrade(self, obj: _Array, format: PyFormat) -> Dumper:
-        return type(self)(self.cls, oid=obj.oid)
-
-    def dump(self, obj: _Array) -> Buffer:
-        return obj.data
+BYTEA_OID: Final = 17
+TEXT_OID: Final = 25
+UUID_OID: Final = 2950
+_INT4: Final = struct.Struct(">i")
+_INT8: Final = struct.Struct(">q")
+_read_spans: Final = msgspec.json.Decoder(list[tuple[UUID, int, int, str]]).decode
 
 
 async def connect(conninfo: str) -> Connection:
     """The writer's own connection, on which every statement is its own transaction by default."""
-    cx = await psycopg.AsyncConnection.connect(
+    return await psycopg.AsyncConnection.connect(
         conninfo,
         autocommit=True,
         prepare_threshold=None,
@@ -81,47 +54,68 @@ async def connect(conninfo: str) -> Connection:
         application_name="wedsync-apm/writer",
         connect_timeout=5,
     )
-    cx.adapters.register_dumper(_Array, _ArrayDumper)
-    return cx
+
+
+async def prepare(cx: Connection) -> bool:
+    """Has the server keep the plans of what this connection does most; whether it does."""
+    for statement in _PREPARED:
+        if not await statement.prepare(cx):
+            return False
+    return True
 
 
 async def resolve_series(
-    cx: Connection, keys: Sequence[SeriesKey], series_limit: int
+    cx: Connection, keys: Sequence[SeriesKey], series_limit: int, *, prepared: bool = False
 ) -> NDArray[np.int32]:
-    """The id of each series, or `REFUSED`, or `UNKNOWN_ORGANIZATION`."""
-    organizations = b"".join([key.organization_id.bytes for key in keys])
-    found = await cx.execute(
-        Q.resolve_series,
-        {
-            "organization_ids": _array(np.frombuffer(organizations, "V16"), UUID_OID),
-            "service_names": [key.service_name for key in keys],
-            "metric_names": [key.metric_name for key in keys],
-            "metric_types": [key.metric_type for key in keys],
-            "units": [key.unit for key in keys],
-            "tags": [_encode(dict(key.tags)).decode() for key in keys],
-            "series_limit": series_limit,
-            "refused": REFUSED,
-            "unknown_organization": UNKNOWN_ORGANIZATION,
-        },
-    )
-    row = await found.fetchone()
-    assert row is not None  # noqa: S101 - an aggregate without GROUP BY always gives one
-    return np.array(row["series_ids"], np.int32)
+    """The id of each series, at least one, or `REFUSED`, or `UNKNOWN_ORGANIZATION`.
+
+    `prepared`: `RESOLVE_SERIES` is, on this connection.
+    """
+    tags = [tags_text(key.tags) for key in keys]
+    values = {
+        "organization_ids": pack_items([key.organization_id.bytes for key in keys], UUID_OID),
+        "service_names": pack_items([key.service_name for key in keys], TEXT_OID),
+        "metric_names": pack_items([key.metric_name for key in keys], TEXT_OID),
+        "metric_types": pack_items([key.metric_type for key in keys], TEXT_OID),
+        "units": pack_items([key.unit for key in keys], TEXT_OID),
+        "tags": pack_items(tags, TEXT_OID),
+        "fingerprints": pack_items(
+            [
+                fingerprint(key.service_name, key.metric_name, text)
+                for key, text in zip(keys, tags, strict=True)
+            ],
+            BYTEA_OID,
+        ),
+        "series_limit": _INT4.pack(series_limit),
+        "refused": _INT4.pack(REFUSED),
+        "unknown_organization": _INT4.pack(UNKNOWN_ORGANIZATION),
+    }
+    found = await _run(cx, RESOLVE_SERIES, values, prepared=prepared)
+    assert found is not None  # noqa: S101 - the function always gives an array
+    return read_array(found)
 
 
 async def find_wedding_contexts(
-    cx: Connection, organizations: Sequence[UUID], start_ms: int, end_ms: int
+    cx: Connection,
+    organizations: Sequence[UUID],
+    start_ms: int,
+    end_ms: int,
+    *,
+    prepared: bool = False,
 ) -> dict[UUID, list[ContextSpan]]:
-    """The spans with a wedding context of each organization, the most telling one first."""
-    found = await cx.execute(
-        Q.find_wedding_contexts,
-        {"organization_ids": list(organizations), "start_ms": start_ms, "end_ms": end_ms},
-    )
+    """The spans with a wedding context of each organization, the most telling one first.
+
+    `prepared`: `FIND_WEDDING_CONTEXTS` is, on this connection.
+    """
+    values = {
+        "organization_ids": pack_items([one.bytes for one in organizations], UUID_OID),
+        "start_ms": _INT8.pack(start_ms),
+        "end_ms": _INT8.pack(end_ms),
+    }
+    found = await _run(cx, FIND_WEDDING_CONTEXTS, values, prepared=prepared)
     spans: defaultdict[UUID, list[ContextSpan]] = defaultdict(list)
-    for row in await found.fetchall():
-        spans[row["organization_id"]].append(
-            ContextSpan(row["start_ms"], row["end_ms"], row["context"])
-        )
+    for organization_id, start, end, context in _read_spans(found) if found else ():
+        spans[organization_id].append(ContextSpan(start, end, context))
     return spans
 
 
@@ -132,21 +126,17 @@ async def store_flush(
     *,
     prepared: bool = False,
 ) -> None:
-    """Writes and announces the blocks, and notes for each organization which series ended, at
+    """Writes the blocks, and notes for each organization which series ended, at
     which millisecond: all of it, in one transaction of its own, or nothing.
 
     `prepared`: `STORE_BLOCKS` is, on this connection.
     """
     if len(packed) == 1 and not ended:  # nearly always: it is its own transaction
-        values = _parameters(packed[0])
-        try:
-            await STORE_BLOCKS.run(cx, values, prepared=prepared)
-        except errors.InvalidSqlStatementName:
-            await STORE_BLOCKS.run(cx, values, prepared=False)
+        await _run(cx, STORE_BLOCKS, _parameters(packed[0]), prepared=prepared)
         return
     async with cx.transaction():
         for one in packed:
-            await STORE_BLOCKS.run(cx, _parameters(one), prepared=False)
+            await _run(cx, STORE_BLOCKS, _parameters(one), prepared=False)
         for organization_id, times in ended.items():
             await cx.execute(
                 Q.end_series,
@@ -158,26 +148,39 @@ async def store_flush(
             )
 
 
-def _parameters(packed: PackedBlocks) -> list[bytes]:
+async def _run(
+    cx: Connection, statement: Statement, values: Mapping[str, bytes], *, prepared: bool
+) -> bytes | None:
+    ordered = [values[name] for name in statement.parameters]
+    try:
+        return await statement.run(cx, ordered, prepared=prepared)
+    except errors.InvalidSqlStatementName:
+        return await statement.run(cx, ordered, prepared=False)
+
+
+def _parameters(packed: PackedBlocks) -> dict[str, bytes]:
     """The values of `STORE_BLOCKS`."""
     blocks = packed.blocks
-    owners = [packed.organizations[handle] for handle in blocks.organization.tolist()]
-    values = {
-        "organization_ids": pack_uuids([owner.data for owner in owners]),
-        "earliest": pack_times(blocks.first_ms),
-        "latest": pack_times(blocks.last_ms),
-        "event": _event(owners),
-        "series_ids": pack_array(blocks.series_ids, INT4_OID),
-        "offsets_ms": pack_array(blocks.offsets_ms, INT4_OID),
-        "metric_values": pack_array(blocks.values, FLOAT8_OID),
-        "start_ats": pack_array(blocks.starts[:-1] + 1, INT4_OID),
-        "stop_ats": pack_array(blocks.starts[1:], INT4_OID),
-        "context_ats": pack_array(blocks.context + 1, INT4_OID),
-        "source_ats": pack_array(blocks.source + 1, INT4_OID),
-        "wedding_contexts": pack_texts(packed.contexts),
-        "apm_sources": pack_texts(packed.sources),
+    owners = [packed.organizations[handle] for handle in blocks.organizations]
+    return {
+        "organization_ids": pack_items([owner.data for owner in owners], UUID_OID),
+        "earliest": blocks.earliest,
+        "latest": blocks.latest,
+        "series_ids": blocks.series_ids,
+        "offsets_ms": blocks.offsets_ms,
+        "metric_values": blocks.metric_values,
+        "start_ats": blocks.start_ats,
+        "stop_ats": blocks.stop_ats,
+        "context_ats": blocks.context_ats,
+        "source_ats": blocks.source_ats,
+        "wedding_contexts": pack_items(packed.contexts, TEXT_OID),
+        "apm_sources": pack_items(packed.sources, TEXT_OID),
     }
-    return [values[name] for name in STORE_BLOCKS.parameters]
+
+
+async def announce_flushes(cx: Connection, event: str) -> None:
+    """Tells whoever listens that samples came in."""
+    await cx.execute(Q.announce_flushes, {"event": event})
 
 
 async def count_refusals(cx: Connection, refusals: Mapping[tuple[UUID, str, str], Refusal]) -> None:
@@ -192,21 +195,3 @@ async def count_refusals(cx: Connection, refusals: Mapping[tuple[UUID, str, str]
             "examples": [refusal.example for refusal in refusals.values()],
         },
     )
-
-
-def _array(values: NDArray[np.generic], oid: int) -> _Array:
-    return _Array(_ARRAY_OIDS[oid], pack_array(values, oid))
-
-
-def _event(owners: Sequence[OrganizationForms]) -> bytes:
-    """One notification a flush. Where it cannot name all organizations it names none, which means
-    that any may have new samples."""
-    names = list(dict.fromkeys([owner.text for owner in owners]))
-    named = "null"
-    if len(names) <= MOST_ANNOUNCED_ORGANIZATIONS:
-        named = '["' + '","'.join(names) + '"]'
-    only = f'"{names[0]}"' if len(names) == 1 else "null"
-    return (
-        f'{{"topic":"metrics","action":"flush","id":null,'
-        f'"organization_id":{only},"organization_ids":{named}}}'
-    ).encode()

@@ -11,8 +11,8 @@ disk.
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -22,17 +22,10 @@ import numpy as np
 from wedsync_apm.clock import utcnow
 from wedsync_apm.errors import DatabaseAway, RateLimited, StorageFull
 from wedsync_apm.ingest import model, store
+from wedsync_apm.ingest.asides import Announcements, Aside, RefusalCounts
 from wedsync_apm.ingest.calendar import CalendarCache
 from wedsync_apm.ingest.line import Line
-from wedsync_apm.ingest.model import Refusal
-from wedsync_apm.ingest.packing import (
-    Gathered,
-    Written,
-    all_handles,
-    ended_series,
-    gather,
-    pack,
-)
+from wedsync_apm.ingest.packing import Gathered, Written, all_handles, ended_series
 from wedsync_apm.ingest.resolver import Resolver
 from wedsync_apm.metrics.model import SampleBatch
 from wedsync_apm.telemetry import Counter, Gauge, Histogram, get_logger
@@ -44,8 +37,8 @@ MOST_PENDING_SAMPLES: Final = 2_000_000
 MOST_PENDING_SHARE: Final = 0.5
 """Of them, from one organization: the rest of the room is the others'."""
 MOST_FLUSH_SAMPLES: Final = 200_000
-REFUSALS_EVERY_SECONDS: Final = 1.0
-MOST_REFUSALS: Final = 10_000
+SAY_AGAIN_SECONDS: Final = 1.0
+"""After something that could not be said."""
 
 STORED = Counter("wedsync_apm_ingest_samples_stored_total", "Samples committed")
 NOT_FINITE = Counter(
@@ -88,9 +81,11 @@ class Writer:
         self._writing = 0
         self._pending_samples = 0
         self._pending_of: defaultdict[UUID | None, int] = defaultdict(int)
-        self._refusals: dict[tuple[UUID, str, str], Refusal] = {}
-        self._refusals_due = 0.0
-        self._wake = asyncio.Event()
+        self._announcements, self._refusals = Announcements(), RefusalCounts()
+        self._saying: set[asyncio.Task[None]] = set()
+        self._tasks: asyncio.TaskGroup | None = None
+        """While it runs."""
+        self._is_starting = False
         self._closing = False
 
     async def write(self, batch: SampleBatch, sender: UUID | None = None) -> Written:
@@ -105,40 +100,37 @@ class Writer:
             return Written(0, {})
         if self._closing:
             raise _stopping()
-        with self._room(len(batch), sender):
+        samples = len(batch)
+        self._check_room(samples, sender)
+        self._count(samples, sender, 1)
+        try:
             since = max(line.connected_at for line in self._lines)
             await self._resolver.resolve(batch.directory, all_handles(batch), older_than=since)
             job = _Job(batch, since, asyncio.get_running_loop().create_future())
             self._jobs.append(job)
-            self._wake.set()
+            self._start_soon()
             return await job.done
+        finally:
+            self._count(-samples, sender, -1)
 
     def count_refusals(self, source: str, rejections: model.Rejections) -> None:
         """Has the owners' counts of refused samples raised, within a second or so."""
         for (_, reason), refusal in rejections.by_reason.items():
             REFUSED_SAMPLES.inc(refusal.count, reason=reason)
-        for organization_id, reason, refusal in rejections.of_known_organizations():
-            key = organization_id, source, reason
-            if key not in self._refusals and len(self._refusals) >= MOST_REFUSALS:
-                continue  # counted in telemetry above; the table of so many is beyond reading
-            kept = self._refusals.setdefault(key, Refusal())
-            kept.count += refusal.count
-            kept.example = refusal.example
-        self._wake.set()
+        if self._refusals.add(source, rejections):
+            self._say_in(self._refusals, self._refusals.due_in)
 
     async def run(self) -> None:
         """Flushes until cancelled; then what waits is refused, not lost in silence."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._resolver.run(), name="series resolver")
-                while True:
-                    await self._wait()
-                    if self._may_flush():
-                        jobs = self._take()
-                        self._flushing += len(jobs)
-                        tasks.create_task(self._flush_and_free(self._free.pop(), jobs))
-                    elif self._is_refusal_due():
-                        await self._flush_refusals(self._free[-1])
+                self._tasks = tasks
+                self._start_soon()
+                try:
+                    await asyncio.get_running_loop().create_future()
+                finally:
+                    self._tasks = None
         finally:
             self._closing = True
             _fail(self._jobs, _stopping())
@@ -150,12 +142,14 @@ class Writer:
         """Takes no more batches, and returns when those that wait are settled."""
         self._closing = True
         await self._idle.wait()
-        if self._refusals:
-            await self._flush_refusals(self._lines[0])
+        if self._saying:
+            await asyncio.wait(self._saying)
+        for aside in self._announcements, self._refusals:
+            if aside.is_waiting and self._free:
+                await self._say(aside, self._free.pop())
 
-    @contextmanager
-    def _room(self, samples: int, sender: UUID | None) -> Iterator[None]:
-        """The place of a batch among those that wait, for as long as it waits."""
+    def _check_room(self, samples: int, sender: UUID | None) -> None:
+        """Whether a batch may wait with the others. Raises DatabaseAway or RateLimited."""
         share = self._most_pending * MOST_PENDING_SHARE
         if self._pending_samples + samples > self._most_pending:
             raise DatabaseAway(
@@ -167,11 +161,6 @@ class Writer:
                 "Too many samples of yours are waiting; nothing of this request was stored.",
                 retry_after=1.0,
             )
-        self._count(samples, sender, 1)
-        try:
-            yield
-        finally:
-            self._count(-samples, sender, -1)
 
     def _count(self, samples: int, sender: UUID | None, writes: int) -> None:
         self._writing += writes
@@ -186,21 +175,26 @@ class Writer:
         else:
             self._idle.set()
 
-    async def _wait(self) -> None:
-        """Until something can be done."""
-        while not (self._may_flush() or self._is_refusal_due()):
-            timeout = None
-            if self._refusals and self._free:
-                timeout = max(self._refusals_due - time.monotonic(), 0.0)
-            self._wake.clear()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), timeout)
+    def _start_soon(self) -> None:
+        """As soon as all that is ready now has had its turn: the requests among it go together."""
+        if self._tasks is not None and not self._is_starting:
+            self._is_starting = True
+            asyncio.get_running_loop().call_soon(self._start)
 
-    def _may_flush(self) -> bool:
-        return bool(self._jobs and self._free) and len(self._jobs) >= self._flushing
-
-    def _is_refusal_due(self) -> bool:
-        return bool(self._refusals and self._free) and time.monotonic() >= self._refusals_due
+    def _start(self) -> None:
+        """Starts what can be done."""
+        self._is_starting = False
+        if self._tasks is None:
+            return
+        for aside in self._announcements, self._refusals:
+            if aside.is_due and not aside.is_being_said and self._free:
+                saying = self._tasks.create_task(self._say(aside, self._free.pop()))
+                self._saying.add(saying)
+                saying.add_done_callback(self._saying.discard)
+        while self._jobs and self._free and len(self._jobs) >= self._flushing:
+            jobs = self._take()
+            self._flushing += len(jobs)
+            self._tasks.create_task(self._flush_and_free(self._free.pop(), jobs))
 
     def _take(self) -> list[_Job]:
         """The oldest batches, as many as go into one transaction, but at least one."""
@@ -219,7 +213,7 @@ class Writer:
         finally:
             self._flushing -= len(jobs)
             self._free.append(line)
-            self._wake.set()
+            self._start_soon()
 
     async def _flush(self, line: Line, jobs: list[_Job]) -> None:
         """Commits the jobs together and settles them, whatever happens."""
@@ -268,15 +262,20 @@ class Writer:
         packed = []
         for indexes in groups.values():
             await self._resolve_again(line, [jobs[index] for index in indexes])
-            gathered = gather([jobs[index].batch for index in indexes])
-            written.update(zip(indexes, gathered.results, strict=True))
-            if len(gathered.ids):
-                calendar = await self._ask_calendar(cx, gathered)
-                packed.append(pack(gathered, calendar))
-                NOT_FINITE.inc(int(len(gathered.values) - np.isfinite(gathered.values).sum()))
+            gathered = Gathered([jobs[index].batch for index in indexes])
+            written.update(zip(indexes, gathered.results(), strict=True))
+            if gathered.flush.organizations:
+                calendar = await self._ask_calendar(line, cx, gathered)
+                packed.append(gathered.pack(calendar))
+                if gathered.flush.not_finite:
+                    NOT_FINITE.inc(gathered.flush.not_finite)
         ended = ended_series([job.batch for job in jobs])
         await store.store_flush(cx, packed, ended, prepared=line.is_prepared)
         STORED.inc(sum(result.stored for result in written.values()))
+        for one in packed:
+            owners = {one.organizations[handle].text for handle in one.blocks.organizations}
+            if self._announcements.add(owners):
+                self._say_in(self._announcements, self._announcements.due_in)
         return [written[index] for index in range(len(jobs))]
 
     async def _resolve_again(self, line: Line, jobs: Sequence[_Job]) -> None:
@@ -287,41 +286,57 @@ class Writer:
             handles = np.concatenate([all_handles(batch) for batch in late])
             await self._resolver.resolve(late[0].directory, handles, older_than=since)
 
-    async def _ask_calendar(self, cx: store.Connection, gathered: Gathered) -> CalendarCache:
+    async def _ask_calendar(
+        self, line: Line, cx: store.Connection, gathered: Gathered
+    ) -> CalendarCache:
         """What the calendar says of these samples' organizations and times."""
-        directory = gathered.batches[0].directory
+        directory, flush = gathered.directory, gathered.flush
         calendar = directory.companion(CalendarCache, CalendarCache)
-        earliest, latest = int(gathered.timestamps_ms.min()), int(gathered.timestamps_ms.max())
+        earliest, latest = flush.earliest_ms, flush.latest_ms
         now = time.monotonic()
-        asked = calendar.missing(gathered.organizations, earliest, latest, now)
-        if asked:
+        met = len(directory.organizations)
+        # While one flush waits for its answer, another one may learn less of the same organization.
+        while asked := calendar.missing(flush.organizations, earliest, latest, now, met=met):
             now_ms = int(utcnow().timestamp() * 1000)
             start, end = calendar.range_for(earliest, latest, now_ms)
             named = {directory.organizations[handle]: handle for handle in asked}
-            spans = await store.find_wedding_contexts(cx, list(named), start, end)
+            spans = await store.find_wedding_contexts(
+                cx, list(named), start, end, prepared=line.is_prepared
+            )
             found = {named[organization_id]: own for organization_id, own in spans.items()}
             calendar.learn(asked, start, end, found, now)
         return calendar
 
-    async def _flush_refusals(self, line: Line) -> None:
-        refusals, self._refusals = self._refusals, {}
-        self._refusals_due = time.monotonic() + REFUSALS_EVERY_SECONDS
+    def _say_in(self, aside: Aside, seconds: float) -> None:
+        def be_due() -> None:
+            aside.is_due = True
+            self._start_soon()
+
+        asyncio.get_running_loop().call_later(seconds, be_due)
+
+    async def _say(self, aside: Aside, line: Line) -> None:
+        """On a line that is nobody else's, which it frees."""
+        aside.is_due, aside.is_being_said = False, True
         try:
             async with line.open() as cx:
-                await store.count_refusals(cx, refusals)
+                await aside.say(cx)
         except Exception as exc:
             # Whatever it is: samples must go on being written.
             log.warning(
-                "Refusals could not be counted for their owners: %s",
+                "What goes beside the samples could not be said: %s",
                 exc,
-                extra={"action": "refusals_failed", "reason": type(exc).__name__},
+                extra={"action": "say_failed", "of": aside.name, "reason": type(exc).__name__},
             )
             await line.close()
-            if not isinstance(exc, DatabaseAway | StorageFull):
-                return  # it would fail for ever
-            for key, newer in self._refusals.items():
-                refusals.setdefault(key, Refusal()).count += newer.count
-            self._refusals = refusals
+            # What the database does not like would fail for ever.
+            if isinstance(exc, DatabaseAway | StorageFull):
+                aside.keep()
+            if aside.is_waiting:
+                self._say_in(aside, SAY_AGAIN_SECONDS)
+        finally:
+            aside.is_being_said = False
+            self._free.append(line)
+            self._start_soon()
 
 
 @asynccontextmanager

@@ -71,6 +71,10 @@ IS_TAKING = Gauge(
 Admit = Callable[[Mapping[str, str]], Awaitable[IngestGrant]]
 
 
+def _host_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
 class StatsdListener:
     """Use `listening`."""
 
@@ -82,7 +86,7 @@ class StatsdListener:
         annotate: Annotate,
         *,
         flush_seconds: float,
-        clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        clock_ms: Callable[[], int] = _host_ms,
     ) -> None:
         self._address, self._intake, self._admit, self._annotate = address, intake, admit, annotate
         self._interval_ms = max(int(flush_seconds * 1000), 1)
@@ -295,11 +299,15 @@ async def listening(
     admit: Admit,
     annotate: Annotate,
     flush_seconds: float,
+    *,
+    clock_ms: Callable[[], int] = _host_ms,
 ) -> AsyncIterator[None]:
     """Listens for as long as the block runs; what has arrived by then is stored."""
     async with AsyncExitStack() as stack:
         for address in addresses:
-            listener = StatsdListener(address, intake, admit, annotate, flush_seconds=flush_seconds)
+            listener = StatsdListener(
+                address, intake, admit, annotate, flush_seconds=flush_seconds, clock_ms=clock_ms
+            )
             stack.push_async_callback(listener.close)
             task = asyncio.create_task(listener.run(), name=f"StatsD on {address.name}")
             stack.push_async_callback(_end, task)
