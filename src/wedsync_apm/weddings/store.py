@@ -1,6 +1,8 @@
 """The wedding calendar as the caller may see and change it."""
 
-from collections.abc import Sequence
+import hashlib
+import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -11,10 +13,20 @@ from psycopg.types.json import Jsonb
 from wedsync_apm.db.nouns import Row
 from wedsync_apm.db.pool import Connection
 from wedsync_apm.db.queries import load_queries
-from wedsync_apm.errors import Conflict, Forbidden, NotFound, NotValid
-from wedsync_apm.weddings.model import WeddingDraft, find_faults, initials
+from wedsync_apm.errors import Conflict, FieldError, Forbidden, NotFound, NotValid
+from wedsync_apm.weddings.model import (
+    Audience,
+    Phase,
+    WeddingDraft,
+    WeddingStatus,
+    Window,
+    find_faults,
+    initials,
+)
 
 Q = load_queries(__package__)
+SHORTEST_REASON = 10
+LONGEST_REASON = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +36,14 @@ class WeddingDay:
     is_wedding_day: bool
     at: datetime
     """The database's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """What another vendor of the same wedding types in, once; only its hash is kept."""
+
+    text: str
+    expires_at: datetime
 
 
 async def list_weddings(
@@ -51,7 +71,20 @@ async def list_weddings(
             "limit": limit,
         },
     )
-    return await _name_clients(cx, await cursor.fetchall())
+    return await _complete(cx, await cursor.fetchall())
+
+
+async def list_moved(
+    cx: Connection, organization_id: UUID, earliest: date, latest: date, limit: int
+) -> list[Row]:
+    """The weddings that were moved away from a day of the range, with where they are now."""
+    values = {
+        "organization_id": organization_id,
+        "earliest": earliest,
+        "latest": latest,
+        "limit": limit,
+    }
+    return await (await cx.execute(Q.list_moved, values)).fetchall()
 
 
 async def find_wedding(cx: Connection, wedding_id: UUID) -> Row:
@@ -61,7 +94,34 @@ async def find_wedding(cx: Connection, wedding_id: UUID) -> Row:
         row = await (await cx.execute(Q.find_client_wedding, {"id": wedding_id})).fetchone()
     if row is None:
         raise NotFound("There is no such wedding.")
-    return (await _name_clients(cx, [row]))[0]
+    return (await _complete(cx, [row]))[0]
+
+
+async def find_to_change(cx: Connection, wedding_id: UUID) -> Row:
+    """As `find_wedding`; whoever else would change it waits until this transaction has ended.
+
+    Raises NotFound, Conflict for one of the host's clients.
+    """
+    await cx.execute(Q.lock_wedding, {"id": wedding_id})
+    return await _find_own(cx, wedding_id)
+
+
+async def _complete(cx: Connection, rows: list[Row]) -> list[Row]:
+    """The rows with their phases, their fellow vendors, and the names of the host's clients."""
+    ours = {"ids": [row["id"] for row in rows if not row["is_host_row"]]}
+    shared = {"ids": [row["id"] for row in rows if row["is_shared"]]}
+    if ours["ids"]:
+        cursor = await cx.execute(Q.list_windows_of, ours)
+        windows = {row["wedding_id"]: row["windows"] for row in await cursor.fetchall()}
+        rows = [
+            row if row["is_host_row"] else row | {"windows": windows.get(row["id"], [])}
+            for row in rows
+        ]
+    if shared["ids"]:
+        cursor = await cx.execute(Q.list_shared_weddings, shared)
+        others = {row.pop("wedding_id"): row for row in await cursor.fetchall()}
+        rows = [row | others.get(row["id"], {}) for row in rows]
+    return await _name_clients(cx, rows)
 
 
 async def _name_clients(cx: Connection, rows: list[Row]) -> list[Row]:
@@ -74,13 +134,35 @@ async def _name_clients(cx: Connection, rows: list[Row]) -> list[Row]:
     return [row | {"couple_names": names[row["id"]]} if row["id"] in names else row for row in rows]
 
 
+def draft_of(row: Mapping[str, Any]) -> WeddingDraft:
+    """What a wedding says now, its phases by the venue's clock, for one that changes a part."""
+    return WeddingDraft(
+        wedding_date=row["wedding_date"],
+        couple_names=row["couple_names"],
+        venue_name=row["venue_name"],
+        time_zone=row["time_zone"],
+        status=WeddingStatus(row["status"]),
+        client_id=row.get("client_id"),
+        contacts=row["contacts"] or (),
+        windows=[
+            Window(
+                Phase(one["phase"]),
+                datetime.fromisoformat(one["starts_local"]),
+                datetime.fromisoformat(one["ends_local"]),
+            )
+            for one in row["windows"] or ()
+        ],
+        visible_to=Audience(row["visible_to"] or Audience.MEMBER),
+    )
+
+
 async def create_wedding(cx: Connection, organization_id: UUID, draft: WeddingDraft) -> Row:
     """A new wedding. Raises NotValid, Conflict, Forbidden for a non-admin."""
     _refuse_faults(draft)
     cursor = await cx.execute(Q.create_wedding, _parameters(organization_id, draft))
     row = await cursor.fetchone()
     assert row is not None  # noqa: S101 an insert that did not raise gives its row back
-    await _write_parts(cx, organization_id, row["id"], draft)
+    await write_parts(cx, organization_id, row["id"], draft)
     return await find_wedding(cx, row["id"])
 
 
@@ -95,7 +177,7 @@ async def update_wedding(cx: Connection, wedding_id: UUID, draft: WeddingDraft) 
     values = _parameters(organization_id, draft) | {"id": wedding_id}
     if await (await cx.execute(Q.update_wedding, values)).fetchone() is None:
         raise Forbidden("Only an owner or admin may change a wedding.")
-    await _write_parts(cx, organization_id, wedding_id, draft)
+    await write_parts(cx, organization_id, wedding_id, draft)
     return await find_wedding(cx, wedding_id)
 
 
@@ -123,6 +205,77 @@ async def list_windows_at(cx: Connection, organization_id: UUID, at: datetime) -
     return await (await cx.execute(Q.list_windows_at, values)).fetchall()
 
 
+async def list_phases_between(
+    cx: Connection, organization_id: UUID, earliest: datetime, latest: datetime, limit: int
+) -> list[Row]:
+    """The phases of the organization's weddings that overlap the range, in their order."""
+    values = {
+        "organization_id": organization_id,
+        "earliest": earliest,
+        "latest": latest,
+        "limit": limit,
+    }
+    return await (await cx.execute(Q.list_phases_between, values)).fetchall()
+
+
+async def share_wedding(cx: Connection, wedding_id: UUID) -> Code:
+    """A code with which another vendor makes his wedding a part of the same one.
+
+    Raises NotFound, Forbidden for a non-admin, Conflict for one of the host's.
+    """
+    text = secrets.token_urlsafe(16)
+    values = {"id": wedding_id, "code_hash": _hash_code(text)}
+    row = await (await cx.execute(Q.share_wedding, values)).fetchone()
+    if row is None or row["expires_at"] is None:
+        await _find_own(cx, wedding_id)
+        raise Forbidden("Only an owner or admin may share a wedding.")
+    return Code(text, row["expires_at"])
+
+
+async def join_wedding(cx: Connection, wedding_id: UUID, code: str) -> Row:
+    """The wedding as a part of the one that the code is for.
+
+    Raises NotFound, Forbidden for a non-admin, Conflict for one of the host's, NotValid for a code
+    that is not good.
+    """
+    values = {"id": wedding_id, "code_hash": _hash_code(code)}
+    row = await (await cx.execute(Q.join_wedding, values)).fetchone()
+    if row is None or row["is_joined"] is None:
+        await _find_own(cx, wedding_id)
+        raise Forbidden("Only an owner or admin may share a wedding.")
+    if not row["is_joined"]:
+        raise NotValid(errors=[FieldError("code", "is not good, or not for this wedding")])
+    return await find_wedding(cx, wedding_id)
+
+
+async def leave_wedding(cx: Connection, wedding_id: UUID) -> None:
+    """Takes the wedding out of the shared one. Raises NotFound, Forbidden, Conflict."""
+    row = await (await cx.execute(Q.leave_wedding, {"id": wedding_id})).fetchone()
+    if row is None or row["has_left"] is None:
+        await _find_own(cx, wedding_id)
+        raise Forbidden("Only an owner or admin may share a wedding.")
+
+
+async def reveal_wedding(cx: Connection, wedding_id: UUID, reason: str) -> Row:
+    """Who marries and whom to ring, for an operator of the platform; what he read and why stands in
+    the organization's audit log in the same transaction.
+
+    Raises NotFound for anybody else, NotValid for a reason that says nothing.
+    """
+    if not SHORTEST_REASON <= len(reason.strip()) <= LONGEST_REASON:
+        words = f"says in {SHORTEST_REASON} to {LONGEST_REASON} characters why you need to know"
+        raise NotValid(errors=[FieldError("reason", words)])
+    values = {"id": wedding_id, "reason": reason}
+    row = await (await cx.execute(Q.reveal_wedding, values)).fetchone()
+    if row is None:
+        raise NotFound("There is no such wedding.")
+    return row
+
+
+def _hash_code(code: str) -> bytes:
+    return hashlib.sha256(code.strip().encode()).digest()
+
+
 async def _find_own(cx: Connection, wedding_id: UUID) -> Row:
     present = await find_wedding(cx, wedding_id)
     if present["is_host_row"]:
@@ -147,17 +300,24 @@ def _parameters(organization_id: UUID, draft: WeddingDraft) -> dict[str, Any]:
     }
 
 
-async def _write_parts(
+async def write_parts(
     cx: Connection, organization_id: UUID, wedding_id: UUID, draft: WeddingDraft
 ) -> None:
+    """The people and the phases of a wedding that is there."""
     place = {"organization_id": organization_id, "wedding_id": wedding_id}
     if draft.couple_names is not None:
-        people = {"couple_names": draft.couple_names, "contacts": Jsonb(list(draft.contacts))}
+        people = {
+            "couple_names": draft.couple_names,
+            "contacts": Jsonb(list(draft.contacts)),
+            "visible_to": draft.visible_to.value,
+        }
         await cx.execute(Q.upsert_wedding_people, place | people)
     await cx.execute(Q.clear_wedding_windows, place)
     windows = {
         "phases": [window.phase.value for window in draft.windows],
-        "starts": [window.starts_at for window in draft.windows],
-        "ends": [window.ends_at for window in draft.windows],
+        "starts_at": [None if window.is_local else window.starts_at for window in draft.windows],
+        "ends_at": [None if window.is_local else window.ends_at for window in draft.windows],
+        "starts_local": [window.starts_at if window.is_local else None for window in draft.windows],
+        "ends_local": [window.ends_at if window.is_local else None for window in draft.windows],
     }
     await cx.execute(Q.add_wedding_windows, place | windows)

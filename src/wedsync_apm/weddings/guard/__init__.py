@@ -1,0 +1,1 @@
+"""How closely the platform watches, and whether something may be changed now."""

@@ -1,0 +1,1 @@
+"""Whether everything is ready for a wedding, looked at on the evening before."""
