@@ -10,7 +10,8 @@ from datetime import timedelta
 from typing import Final
 
 from wedsync_apm.rules.aggregate import Aggregation
-from wedsync_apm.rules.model import Operator, RuleDraft
+from wedsync_apm.rules.model import Operator, RuleDraft, RuleKind
+from wedsync_apm.rules.selectors import Match, TagSelector
 from wedsync_apm.types import Severity
 
 PROMISE_MS: Final = 500.0
@@ -126,14 +127,74 @@ _ERRORS: Final = RuleDraft(
     vendor_text={"subject": "Your website", "problem": "answers some visitors with errors"},
 )
 
-_EVERYONE: Final = (_WEBSITE, _ERRORS, _SERVICES)
+_PROMISE: Final = RuleDraft(
+    alert_name="Guests wait longer than promised",
+    description="What 19 of 20 answers of all services together stay under, over five minutes.",
+    metric_pattern="*.response_time",
+    group_by=(),
+    comparison_operator=Operator.ABOVE,
+    threshold_value=PROMISE_MS,
+    clear_threshold_value=PROMISE_MS * 0.8,
+    aggregation=Aggregation.P95,
+    for_duration=timedelta(minutes=2),
+    wedding_day_threshold_value=PROMISE_MS / 2,
+    wedding_day_severity=Severity.CRITICAL,
+    vendor_text={"subject": "Your pages", "problem": "answer more slowly than promised"},
+)
+_FAILED_PAYMENTS: Final = RuleDraft(
+    alert_name="Payments fail",
+    description="Failed payments as a share of all, over a quarter of an hour.",
+    rule_kind=RuleKind.RATIO,
+    metric_pattern="wedding_payments.payment_processing_time",
+    tag_selectors=(TagSelector("success", Match.EQUAL, ("false",)),),
+    denominator_pattern="wedding_payments.payment_processing_time",
+    comparison_operator=Operator.ABOVE,
+    threshold_value=0.05,
+    aggregation=Aggregation.COUNT,
+    evaluation_window=timedelta(minutes=15),
+    wedding_day_threshold_value=0.01,
+    wedding_day_severity=Severity.CRITICAL,
+    vendor_text={
+        "subject": "Your payments",
+        "problem": "fail more often than usual",
+        "what_to_do": ["Offer another way to pay until it is over."],
+    },
+)
+_STORAGE: Final = RuleDraft(
+    alert_name="Photo storage will be full",
+    description="Where the line of six hours is at the end of the next wedding, in percent.",
+    rule_kind=RuleKind.DEADLINE,
+    metric_pattern="*.storage_used_percent",
+    comparison_operator=Operator.AT_LEAST,
+    threshold_value=95.0,
+    evaluation_window=timedelta(hours=6),
+    wedding_day_threshold_value=90.0,
+    wedding_day_severity=Severity.CRITICAL,
+    vendor_text={
+        "subject": "Your photo storage",
+        "problem": "will be full before your next wedding is over",
+        "what_to_do": ["Move or delete what you no longer need."],
+    },
+)
+
+_PERCENT: Final = frozenset({_ERRORS.metric_pattern, _STORAGE.metric_pattern})
+
+
+def unit_sent(draft: RuleDraft) -> str:
+    """The unit in which the platform's own services send what a rule to begin with watches."""
+    if draft.rule_kind is RuleKind.RATIO:
+        return "ratio"
+    return "%" if draft.metric_pattern in _PERCENT else "ms"
+
+
+_EVERYONE: Final = (_WEBSITE, _ERRORS, _SERVICES, _PROMISE)
 STARTER_RULES: Final[Mapping[str, tuple[RuleDraft, ...]]] = {
-    "florist": (_FORM, _PAYMENTS, _MESSAGES, *_EVERYONE),
-    "photographer": (_PHOTOS, _GALLERY, _PAYMENTS, *_EVERYONE),
-    "videographer": (_PHOTOS, _GALLERY, _MESSAGES, *_EVERYONE),
-    "venue": (_FORM, _TIMELINE, _PAYMENTS, _MESSAGES, *_EVERYONE),
-    "caterer": (_FORM, _MESSAGES, _PAYMENTS, *_EVERYONE),
-    "cake": (_FORM, _PAYMENTS, *_EVERYONE),
+    "florist": (_FORM, _PAYMENTS, _FAILED_PAYMENTS, _MESSAGES, *_EVERYONE),
+    "photographer": (_PHOTOS, _GALLERY, _STORAGE, _PAYMENTS, _FAILED_PAYMENTS, *_EVERYONE),
+    "videographer": (_PHOTOS, _GALLERY, _STORAGE, _MESSAGES, *_EVERYONE),
+    "venue": (_FORM, _TIMELINE, _PAYMENTS, _FAILED_PAYMENTS, _MESSAGES, *_EVERYONE),
+    "caterer": (_FORM, _MESSAGES, _PAYMENTS, _FAILED_PAYMENTS, *_EVERYONE),
+    "cake": (_FORM, _PAYMENTS, _FAILED_PAYMENTS, *_EVERYONE),
     "dj": (_TIMELINE, _MESSAGES, *_EVERYONE),
     "planner": (_TIMELINE, _FORM, _MESSAGES, *_EVERYONE),
     "celebrant": (_TIMELINE, _MESSAGES, *_EVERYONE),

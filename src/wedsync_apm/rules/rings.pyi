@@ -1,0 +1,1 @@
+from wedsync_apm.rules.plain_rings import Rings as Rings
