@@ -1,0 +1,1 @@
+"""Exercises: everybody is called as in earnest, and how fast they answer is kept."""
