@@ -7,14 +7,14 @@ offers, and a test compares the two.
       └────────────────────────────────────────────────────┘ └─reopened─> open
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
-from wedsync_apm.types import EscalationLevel, IncidentStatus, Priority, Role, Severity
+from wedsync_apm.types import EscalationLevel, IncidentStatus, Priority, Severity
 
 LIVE: Final = frozenset(
     {IncidentStatus.OPEN, IncidentStatus.ACKNOWLEDGED, IncidentStatus.INVESTIGATING}
@@ -47,20 +47,18 @@ FOLLOWING: Final[Mapping[IncidentStatus, frozenset[IncidentStatus]]] = {
 
 
 class Action(StrEnum):
-    """What a person can do with an incident."""
+    """What a person can do with an incident's status."""
 
     ACKNOWLEDGE = "acknowledge"
     INVESTIGATE = "investigate"
     RESOLVE = "resolve"
     CLOSE = "close"
     REOPEN = "reopen"
-    NOTE = "note"
-    SEEN = "seen"
 
     @property
-    def target(self) -> IncidentStatus | None:
-        """The status that it leads to; None for one that changes none."""
-        return _TARGETS.get(self)
+    def target(self) -> IncidentStatus:
+        """The status that it leads to."""
+        return _TARGETS[self]
 
 
 _TARGETS: Final = {
@@ -72,18 +70,15 @@ _TARGETS: Final = {
 }
 
 
-def offers(status: IncidentStatus, role: Role) -> tuple[Action, ...]:
-    """What a page offers to somebody of this role, the next step first; a viewer only looks."""
-    if role is Role.VIEWER:
-        return ()
+def offers(status: IncidentStatus) -> tuple[Action, ...]:
+    """The changes of status that a page may offer, the next step first."""
     # Only what is over can come back by hand; an acknowledgement expires by itself.
-    steps = tuple(
+    return tuple(
         action
         for action, target in _TARGETS.items()
         if target in FOLLOWING[status]
         and (action is not Action.REOPEN or status is IncidentStatus.RESOLVED)
     )
-    return (*steps, Action.SEEN, Action.NOTE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +121,10 @@ class AffectedWedding:
     phase: str
     time_zone: str
     next_milestone_at: datetime | None
+    next_phase: str = ""
+    """What begins at the next milestone; empty where the last part ends then."""
+    ceremony_at: datetime | None = None
+    """When the ceremony begins, if that is still to come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +166,14 @@ class Incident:
     created_by: UUID | None
     created_at: datetime
     updated_at: datetime
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """What silences know it by, where no rule opened it."""
+    engineer_text: str = ""
+    """What is broken, for an engineer; `vendor_text` says it to the vendor."""
+    ack_expires_at: datetime | None = None
+    """When whoever has it is given up waiting for, if he says nothing."""
+    update_missed_at: datetime | None = None
+    """When it was found that the promised update had not come."""
 
     @property
     def is_live(self) -> bool:
@@ -208,6 +215,36 @@ class NextStep:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldBack:
+    """What keeps people from being told: a silence, a maintenance window, or another incident."""
+
+    kind: str
+    """`silence`, `maintenance` or `inhibition`."""
+    id: UUID | None
+    """None where it is the platform's own: whose trouble it is, is nobody else's business."""
+    since: datetime | None
+    """Since when the ladder waits; None where it did not have to yet."""
+    until: datetime | None
+    """None where it ends with the incident that causes it."""
+    owner: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """An incident's place in a trouble of several vendors of one wedding."""
+
+    organization_id: UUID
+    incident_id: UUID
+    whole_id: UUID
+    joined_at: datetime
+    organization_name: str | None = None
+    """Known to the platform's people only, as are the other parts."""
+    title: str | None = None
+    status: IncidentStatus | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class BlastRadius:
     """How many weddings it touches, and how soon the next part of one begins."""
 
@@ -215,39 +252,24 @@ class BlastRadius:
     phase: str | None = None
     next_milestone_at: datetime | None = None
     time_left: timedelta | None = None
+    next_phase: str = ""
+    ceremony_at: datetime | None = None
+    """When the next ceremony begins."""
 
 
 def blast_radius(incident: Incident, at: datetime) -> BlastRadius:
-    """Whom an incident hits at `at`, by the milestones that were known when it was opened."""
+    """Whom an incident hits at `at`; the engine keeps its weddings current while it is open."""
     weddings = incident.affected_weddings
     if not weddings:
         return BlastRadius(0)
+    ceremonies = [w.ceremony_at for w in weddings if w.ceremony_at and w.ceremony_at > at]
+    ceremony = min(ceremonies, default=None)
     ahead = [
-        (wedding.next_milestone_at, wedding.phase)
+        (wedding.next_milestone_at, wedding.phase, wedding.next_phase)
         for wedding in weddings
         if wedding.next_milestone_at is not None and wedding.next_milestone_at > at
     ]
     if not ahead:
-        return BlastRadius(len(weddings), weddings[0].phase)
-    moment, phase = min(ahead)
-    return BlastRadius(len(weddings), phase, moment, moment - at)
-
-
-def choose_priority(severity: Severity, *, is_wedding_day: bool) -> Priority:
-    """How soon somebody has to look, as `create_incident_from_alert` decides it."""
-    if severity is Severity.EMERGENCY or (severity is Severity.CRITICAL and is_wedding_day):
-        return Priority.CRITICAL
-    if severity is Severity.CRITICAL or (severity is Severity.WARNING and is_wedding_day):
-        return Priority.HIGH
-    return Priority.MEDIUM if severity is Severity.WARNING else Priority.LOW
-
-
-def urgency(incident: Incident, at: datetime) -> tuple[int, float, float]:
-    """Sort key, the most urgent first: priority, then the time to the next milestone, then age."""
-    ranks: Sequence[Priority] = list(Priority)
-    left = blast_radius(incident, at).time_left
-    return (
-        -ranks.index(incident.priority),
-        left.total_seconds() if left else float("inf"),
-        incident.detected_at.timestamp(),
-    )
+        return BlastRadius(len(weddings), weddings[0].phase, ceremony_at=ceremony)
+    moment, phase, following = min(ahead)
+    return BlastRadius(len(weddings), phase, moment, moment - at, following, ceremony)

@@ -21,7 +21,7 @@ select i.*
 from public.apm_incidents as i
 where (%(organization_id)s::uuid is null or i.organization_id = %(organization_id)s::uuid)
     and i.status in ('open', 'acknowledged', 'investigating')
-order by i.priority desc, i.detected_at desc
+order by i.priority desc, (i.affected_weddings -> 0 ->> 'next_milestone_at')::timestamptz nulls last, i.detected_at
 
 -- find_incident --
 -- One incident, if the caller may see it.
@@ -37,13 +37,28 @@ where e.organization_id = %(organization_id)s::uuid and e.incident_id = %(incide
 order by e.at, e.id
 
 -- find_next_step --
--- The rung of the ladder that is due next, while it is being climbed.
-select r.next_at, r.steps -> r.next_step as step
+-- The rung of the ladder that is due next, while it is being climbed, and whose contacts it tells: those that it names
+-- and those of whoever is on call then, as far as is known now.
+select r.next_at, r.steps -> r.next_step as step, array(
+    select listed.id::uuid
+    from jsonb_array_elements_text(r.steps -> r.next_step -> 'contact_method_ids') as listed (id)
+    union
+    select m.id
+    from jsonb_array_elements_text(r.steps -> r.next_step -> 'schedule_ids') as s (id)
+    cross join lateral public.apm_on_call(s.id::uuid, greatest(r.next_at, now())) as p
+    join public.apm_contact_methods as m on m.organization_id = r.organization_id and m.user_id = p.user_id
+    where m.disabled_at is null
+) as contact_method_ids
 from public.apm_escalation_runs as r
 where r.organization_id = %(organization_id)s::uuid and r.incident_id = %(incident_id)s::uuid
     and r.state = 'running'
 order by r.generation desc
 limit 1
+
+-- find_held_back --
+-- What keeps people from being told of an incident now.
+select h.kind, h.id, h.since, h.until, h.owner, h.reason
+from public.apm_incident_held_back_by(%(incident_id)s::uuid) as h
 
 -- set_note --
 -- What the timeline says beside the transition that follows in this transaction.
@@ -71,22 +86,40 @@ values (
 returning id, at, kind, actor, actor_id, message, detail
 
 -- create_incident --
--- By hand: the caller saw it before any rule did.
+-- By hand: the caller saw it before any rule did. Its priority is found as that of any other.
 insert into public.apm_incidents (
     organization_id, title, severity, priority, dedup_key, detected_at, last_seen_at, vendor_text, created_by
 ) values (
     %(organization_id)s::uuid, %(title)s::text, %(severity)s::public.alert_severity,
-    %(priority)s::public.alert_priority, 'user:1:' || gen_random_uuid(), %(at)s::timestamptz, %(at)s::timestamptz,
+    'low', 'user:1:' || gen_random_uuid(), %(at)s::timestamptz, %(at)s::timestamptz,
     %(vendor_text)s::jsonb, auth.uid()
 )
 returning *
 
--- is_wedding_under_way --
--- Whether one of the organization's weddings is under way, for the priority of an incident by hand.
-select exists (
-    select from public.wedding_window_at(%(organization_id)s::uuid, %(at)s::timestamptz)
-) as is_wedding_day
-
 -- escalate_incident --
 -- The next step of its ladder is due now; refuses where none is being climbed.
 select public.apm_escalate_incident(%(incident_id)s::uuid)
+
+-- merge_incident --
+-- It goes on as another one; refuses what cannot be merged.
+select public.apm_merge_incident(%(incident_id)s::uuid, %(into)s::uuid, %(note)s::text)
+
+-- tell_update --
+-- A word to everyone who was told, and the promise of the next one.
+select public.apm_update_incident(%(incident_id)s::uuid, %(message)s::text, %(next_update_at)s::timestamptz)
+
+-- change_texts --
+-- What is broken, for the engineer and for the vendor.
+update public.apm_incidents as i set engineer_text = %(engineer_text)s::text, vendor_text = %(vendor_text)s::jsonb
+where i.id = %(incident_id)s::uuid
+returning i.*
+
+-- list_parts --
+-- Its part in a wedding's trouble, or the parts of it, as far as the caller may see them.
+select p.organization_id, p.incident_id, p.whole_id, p.joined_at, o.name as organization_name, i.title,
+    i.status::text as status
+from public.apm_incident_parts as p
+left join public.apm_incidents as i on i.organization_id = p.organization_id and i.id = p.incident_id
+left join public.organizations as o on o.id = p.organization_id
+where p.whole_id = %(incident_id)s::uuid or p.incident_id = %(incident_id)s::uuid
+order by p.joined_at, p.incident_id

@@ -5,8 +5,8 @@ not fit the incident's status raises Conflict, by the database's own word.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from dataclasses import dataclass, fields
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -14,14 +14,15 @@ from psycopg.types.json import Jsonb
 
 from wedsync_apm.db.pool import Connection
 from wedsync_apm.db.queries import load_queries
-from wedsync_apm.errors import FieldError, Forbidden, NotFound, NotValid
+from wedsync_apm.errors import Conflict, FieldError, Forbidden, NotFound, NotValid
 from wedsync_apm.incidents.model import (
     Action,
     AffectedWedding,
     Event,
+    HeldBack,
     Incident,
     NextStep,
-    choose_priority,
+    Part,
     read_vendor_text,
 )
 from wedsync_apm.types import EscalationLevel, IncidentStatus, Priority, Severity
@@ -30,6 +31,7 @@ Q = load_queries(__package__)
 
 LONGEST_NOTE: Final = 10_000
 """Characters of a note, an update, or the word that ends an incident."""
+LONGEST_PROMISE: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ async def list_incidents(
 async def list_live_incidents(
     cx: Connection, organization_id: UUID | None = None
 ) -> list[Incident]:
-    """What is wrong now, the most urgent first."""
+    """What is wrong now: by priority, then by how soon a wedding goes on, then by age."""
     rows = await cx.execute(Q.list_live_incidents, {"organization_id": organization_id})
     return [_incident(row) for row in await rows.fetchall()]
 
@@ -101,8 +103,14 @@ async def find_next_step(cx: Connection, incident: Incident) -> NextStep | None:
         position=step["position"],
         level=EscalationLevel(step["level"]),
         at=row["next_at"],
-        contact_method_ids=tuple(UUID(one) for one in step["contact_method_ids"]),
+        contact_method_ids=tuple(row["contact_method_ids"]),
     )
+
+
+async def find_held_back(cx: Connection, incident: Incident) -> HeldBack | None:
+    """What keeps people from being told of it at this moment; None: nothing does."""
+    row = await (await cx.execute(Q.find_held_back, {"incident_id": incident.id})).fetchone()
+    return None if row is None else HeldBack(**row)
 
 
 async def acknowledge(cx: Connection, incident_id: UUID, note: str = "") -> Incident:
@@ -135,13 +143,12 @@ async def act(cx: Connection, incident_id: UUID, action: Action, note: str = "")
 
     Raises NotFound, Forbidden for a viewer, Conflict for a step that is not legal from here.
     """
-    status = action.target
-    if status is None:
-        raise ValueError(f"{action} does not change the status")
     _refuse_long(note)
     await find_incident(cx, incident_id)
     await cx.execute(Q.set_note, {"note": note})
-    rows = await cx.execute(Q.change_status, {"incident_id": incident_id, "status": status.value})
+    rows = await cx.execute(
+        Q.change_status, {"incident_id": incident_id, "status": action.target.value}
+    )
     row = await rows.fetchone()
     await cx.execute(Q.set_note, {"note": ""})
     if row is None:
@@ -156,10 +163,17 @@ async def escalate(cx: Connection, incident_id: UUID) -> None:
 
 
 async def promise_update(
-    cx: Connection, incident_id: UUID, next_update_at: datetime | None
+    cx: Connection, incident_id: UUID, next_update_at: datetime | None, *, at: datetime
 ) -> Incident:
-    """Promises the next update by a time; None takes the promise back."""
-    await find_incident(cx, incident_id)
+    """Promises the next update by a time; None takes the promise back.
+
+    Raises NotFound, Forbidden for a viewer, Conflict for what is over, NotValid for a time that is
+    past or further away than a day.
+    """
+    incident = await find_incident(cx, incident_id)
+    if not incident.is_live:
+        raise Conflict(f"an incident that is {incident.status.value} needs no update")
+    _refuse_promise(next_update_at, at)
     rows = await cx.execute(
         Q.promise_update, {"incident_id": incident_id, "next_update_at": next_update_at}
     )
@@ -167,6 +181,74 @@ async def promise_update(
     if row is None:
         raise Forbidden("Viewers can look at incidents, not change them.")
     return _incident(row)
+
+
+async def merge(cx: Connection, incident_id: UUID, into: UUID, note: str = "") -> Incident:
+    """Closes an incident as a part of another live one of the same organization; the closed one.
+
+    Whoever was told of it hears where it goes on, and repeats count there. Raises NotFound,
+    Forbidden for a viewer, Conflict for what cannot be merged.
+    """
+    _refuse_long(note)
+    await cx.execute(Q.merge_incident, {"incident_id": incident_id, "into": into, "note": note})
+    return await find_incident(cx, incident_id)
+
+
+async def tell_update(
+    cx: Connection,
+    incident_id: UUID,
+    message: str,
+    *,
+    at: datetime,
+    next_update_at: datetime | None = None,
+) -> Incident:
+    """A word to everyone who was told, with the time of the next one: as given, else by the terms.
+
+    Raises NotFound, Forbidden for a viewer, Conflict for what is over, NotValid for an empty word
+    and for a time that is past or further away than a day.
+    """
+    if not message.strip():
+        raise NotValid("The update is empty.", [FieldError("message", "needs some text")])
+    _refuse_long(message)
+    _refuse_promise(next_update_at, at)
+    await cx.execute(
+        Q.tell_update,
+        {
+            "incident_id": incident_id,
+            "message": message.strip(),
+            "next_update_at": next_update_at,
+        },
+    )
+    return await find_incident(cx, incident_id)
+
+
+async def change_texts(
+    cx: Connection, incident_id: UUID, *, engineer_text: str, vendor_text: Mapping[str, Any]
+) -> Incident:
+    """Both texts anew. Raises NotFound, and Forbidden for a viewer."""
+    await find_incident(cx, incident_id)
+    rows = await cx.execute(
+        Q.change_texts,
+        {
+            "incident_id": incident_id,
+            "engineer_text": engineer_text.strip(),
+            "vendor_text": Jsonb(dict(vendor_text)),
+        },
+    )
+    row = await rows.fetchone()
+    if row is None:
+        raise Forbidden("Viewers can look at incidents, not change them.")
+    return _incident(row)
+
+
+async def list_parts(cx: Connection, incident: Incident) -> list[Part]:
+    """What belongs together with it as one wedding's trouble, as far as the caller may see it: for
+    a vendor his own part alone, for the platform's people all parts of a whole."""
+    rows = await cx.execute(Q.list_parts, {"incident_id": incident.id})
+    return [
+        Part(**{**row, "status": IncidentStatus(row["status"]) if row["status"] else None})
+        for row in await rows.fetchall()
+    ]
 
 
 async def add_note(cx: Connection, incident_id: UUID, message: str) -> Event:
@@ -194,16 +276,13 @@ async def create_incident(
     """An incident by hand. Raises NotValid, and Forbidden for a viewer or a stranger."""
     if not 1 <= len(title.strip()) <= 300:
         raise NotValid("The title is missing.", [FieldError("title", "needs 1 to 300 characters")])
-    where = {"organization_id": organization_id, "at": at}
-    row = await (await cx.execute(Q.is_wedding_under_way, where)).fetchone()
-    priority = choose_priority(severity, is_wedding_day=bool(row and row["is_wedding_day"]))
     rows = await cx.execute(
         Q.create_incident,
         {
-            **where,
+            "organization_id": organization_id,
+            "at": at,
             "title": title.strip(),
             "severity": severity.value,
-            "priority": priority.value,
             "vendor_text": Jsonb(dict(vendor_text or {})),
         },
     )
@@ -228,12 +307,26 @@ def _refuse_long(text: str) -> None:
         )
 
 
+def _refuse_promise(next_update_at: datetime | None, at: datetime) -> None:
+    if next_update_at is None:
+        return
+    reason = "needs a time within the next 24 hours, with its offset"
+    if next_update_at.tzinfo is None or not at < next_update_at <= at + LONGEST_PROMISE:
+        raise NotValid(
+            "The next update is at no sensible time.", [FieldError("next_update_at", reason)]
+        )
+
+
 def _key(incident: Incident) -> dict[str, UUID]:
     return {"organization_id": incident.organization_id, "incident_id": incident.id}
 
 
+_COLUMNS: Final = tuple(field.name for field in fields(Incident))
+
+
 def _incident(row: Mapping[str, Any]) -> Incident:
-    values = dict(row)
+    # A column that a newer schema has is no business of ours.
+    values = {name: row[name] for name in _COLUMNS}
     values["status"] = IncidentStatus(row["status"])
     values["severity"] = Severity(row["severity"])
     values["priority"] = Priority(row["priority"])
@@ -245,7 +338,7 @@ def _incident(row: Mapping[str, Any]) -> Incident:
 
 def _wedding(stored: Mapping[str, Any]) -> AffectedWedding:
     day, moment = stored.get("wedding_date"), stored.get("next_milestone_at")
-    wedding_id = stored.get("wedding_id")
+    wedding_id, ceremony = stored.get("wedding_id"), stored.get("ceremony_at")
     return AffectedWedding(
         wedding_id=UUID(wedding_id) if wedding_id else None,
         wedding_date=date.fromisoformat(day) if day else None,
@@ -253,4 +346,6 @@ def _wedding(stored: Mapping[str, Any]) -> AffectedWedding:
         phase=stored.get("phase") or "",
         time_zone=stored.get("time_zone") or "UTC",
         next_milestone_at=datetime.fromisoformat(moment) if moment else None,
+        next_phase=stored.get("next_phase") or "",
+        ceremony_at=datetime.fromisoformat(ceremony) if ceremony else None,
     )

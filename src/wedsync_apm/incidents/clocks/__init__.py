@@ -1,0 +1,1 @@
+"""What runs out while an incident is open: a hold without a word, a promise, and what it hits."""
