@@ -1,10 +1,10 @@
 """Ladders in the database, as the engine climbs them."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from wedsync_apm.db.pool import Connection
 from wedsync_apm.db.queries import load_queries
-from wedsync_apm.escalation.model import LAST_WAIT, Climb
+from wedsync_apm.escalation.model import LOOK_AGAIN, Climb
 
 Q = load_queries(__package__)
 
@@ -12,14 +12,16 @@ CLAIMED_AT_ONCE = 200
 
 
 async def climb_due_steps(
-    cx: Connection, at: datetime, *, limit: int = CLAIMED_AT_ONCE, last_wait: timedelta = LAST_WAIT
+    cx: Connection, at: datetime, *, limit: int = CLAIMED_AT_ONCE
 ) -> list[Climb]:
-    """Climbs every ladder whose next rung is due at `at`, in one statement.
+    """Climbs every ladder whose next rung is due at `at` and that nothing holds back, by one rung
+    and in one statement.
 
-    Wedding speed is asked for at every rung: a wedding that begins meanwhile quickens the rest.
+    Wedding speed is asked for at every rung, and the timer that is set knows of the weddings that
+    begin before it runs out.
     """
     await cx.execute(Q.set_acting, {"at": at, "note": ""})
-    rows = await cx.execute(Q.climb_due_steps, {"at": at, "limit": limit, "last_wait": last_wait})
+    rows = await cx.execute(Q.climb_due_steps, {"at": at, "limit": limit, "look_again": LOOK_AGAIN})
     return [Climb(**row) for row in await rows.fetchall()]
 
 

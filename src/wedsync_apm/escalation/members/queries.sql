@@ -1,51 +1,4 @@
--- Whom to tell, and the ladders, as members see and change them.
-
--- list_notification_rules --
--- The organizations' notification rules, newest first.
-select *, channels::text[] as channels
-from public.apm_notification_rules
-where organization_id = any (%(organization_ids)s::uuid[])
-    and (%(before_at)s::timestamptz is null or (created_at, id) < (%(before_at)s, %(before_id)s::uuid))
-order by created_at desc, id desc
-limit %(limit)s::int
-
--- find_notification_rule --
--- A notification rule that the caller can see.
-select *, channels::text[] as channels
-from public.apm_notification_rules
-where id = %(id)s::uuid
-
--- create_notification_rule --
--- A new notification rule.
-insert into public.apm_notification_rules (
-    organization_id, name, severity_min, channels, recipients, quiet_hours, escalation_policy_id,
-    wedding_day_override, is_active, position
-)
-select
-    %(organization_id)s::uuid, v.name, v.severity_min, v.channels, v.recipients, v.quiet_hours,
-    v.escalation_policy_id, v.wedding_day_override, v.is_active, v.position
-from jsonb_populate_record(null::public.apm_notification_rules, %(values)s::jsonb) as v
-returning *, channels::text[] as channels
-
--- update_notification_rule --
--- Changes the named values and no others.
-update public.apm_notification_rules as t
-set (
-    name, severity_min, channels, recipients, quiet_hours, escalation_policy_id, wedding_day_override,
-    is_active, position
-) = (
-    select
-        v.name, v.severity_min, v.channels, v.recipients, v.quiet_hours, v.escalation_policy_id,
-        v.wedding_day_override, v.is_active, v.position
-    from jsonb_populate_record(t, %(values)s::jsonb) as v
-)
-where t.id = %(id)s::uuid
-returning t.*, t.channels::text[] as channels
-
--- delete_notification_rule --
--- Gone, with what hangs on it.
-delete from public.apm_notification_rules
-where id = %(id)s::uuid
+-- The ladders, as members see and change them.
 
 -- list_escalation_policies --
 -- The organizations' ladders with their steps and whom each step tells, newest first.
@@ -58,7 +11,19 @@ select p.*, (
             select coalesce(jsonb_agg(t.contact_method_id order by t.contact_method_id), '[]')
             from public.apm_escalation_targets as t
             where t.organization_id = s.organization_id and t.step_id = s.id
-        )
+        ),
+        'schedule_ids', (
+            select coalesce(jsonb_agg(t.schedule_id order by t.schedule_id), '[]')
+            from public.apm_escalation_schedules as t
+            where t.organization_id = s.organization_id and t.step_id = s.id
+        ),
+        'user_ids', s.user_ids,
+        'weddings', s.weddings,
+        'severity_min', s.severity_min,
+        'hours', case when s.hours_zone is not null then jsonb_build_object(
+            'from_time', to_char(s.hours_from, 'HH24:MI'), 'until_time', to_char(s.hours_until, 'HH24:MI'),
+            'weekdays', s.hours_weekdays, 'zone', s.hours_zone
+        ) end
     ) order by s.position), '[]')
     from public.apm_escalation_steps as s
     where s.organization_id = p.organization_id and s.policy_id = p.id
@@ -80,7 +45,19 @@ select p.*, (
             select coalesce(jsonb_agg(t.contact_method_id order by t.contact_method_id), '[]')
             from public.apm_escalation_targets as t
             where t.organization_id = s.organization_id and t.step_id = s.id
-        )
+        ),
+        'schedule_ids', (
+            select coalesce(jsonb_agg(t.schedule_id order by t.schedule_id), '[]')
+            from public.apm_escalation_schedules as t
+            where t.organization_id = s.organization_id and t.step_id = s.id
+        ),
+        'user_ids', s.user_ids,
+        'weddings', s.weddings,
+        'severity_min', s.severity_min,
+        'hours', case when s.hours_zone is not null then jsonb_build_object(
+            'from_time', to_char(s.hours_from, 'HH24:MI'), 'until_time', to_char(s.hours_until, 'HH24:MI'),
+            'weekdays', s.hours_weekdays, 'zone', s.hours_zone
+        ) end
     ) order by s.position), '[]')
     from public.apm_escalation_steps as s
     where s.organization_id = p.organization_id and s.policy_id = p.id
@@ -118,14 +95,52 @@ where organization_id = %(organization_id)s::uuid and policy_id = %(policy_id)s:
 -- add_escalation_step --
 -- One step with those whom it tells.
 with added as (
-    insert into public.apm_escalation_steps (organization_id, policy_id, position, level, delay, wedding_delay)
-    values (
-        %(organization_id)s::uuid, %(policy_id)s::uuid, %(position)s::int, %(level)s::public.escalation_level,
-        make_interval(secs => %(delay_seconds)s::float8), make_interval(secs => %(wedding_delay_seconds)s::float8)
+    insert into public.apm_escalation_steps (
+        organization_id, policy_id, position, level, delay, wedding_delay, user_ids, weddings, severity_min, hours_from,
+        hours_until, hours_weekdays, hours_zone
     )
+    select %(organization_id)s::uuid, %(policy_id)s::uuid, %(position)s::int, %(level)s::public.escalation_level,
+        make_interval(secs => %(delay_seconds)s::float8), make_interval(secs => %(wedding_delay_seconds)s::float8),
+        array(select distinct u.id from unnest(%(user_ids)s::uuid[]) as u (id) order by u.id), %(weddings)s::text,
+        %(severity_min)s::public.alert_severity, h.from_time, h.until_time, h.weekdays, h.zone
+    from jsonb_to_record(coalesce(%(hours)s::jsonb, '{}')) as h (from_time time, until_time time, weekdays int[], zone text)
     returning id
+),
+scheduled as (
+    insert into public.apm_escalation_schedules (organization_id, step_id, schedule_id)
+    select %(organization_id)s, a.id, s.schedule_id
+    from added as a
+    cross join (select distinct n.id from unnest(%(schedule_ids)s::uuid[]) as n (id)) as s (schedule_id)
 )
 insert into public.apm_escalation_targets (organization_id, step_id, contact_method_id)
 select %(organization_id)s, a.id, t.contact_method_id
 from added as a
 cross join unnest(%(contact_method_ids)s::uuid[]) as t (contact_method_id)
+
+-- preview_ladder --
+-- Whom a ladder would call, or that which would be chosen, were something wrong at an instant; the same functions as the climb's.
+select p.ladder_id as policy_id, p.step, p.level, p.due, p.is_wedding, p.passed, p.contact_method_id, p.channel, p.name, p.via, p.is_verified
+from public.apm_preview_ladder(
+    %(organization_id)s::uuid, %(policy_id)s::uuid, %(severity)s::public.alert_severity, %(at)s::timestamptz
+) as p
+
+-- preview_incident --
+-- Whom an incident's own climb calls from now on.
+select p.ladder_id as policy_id, p.step, p.level, p.due, p.is_wedding, p.passed, p.contact_method_id, p.channel, p.name, p.via, p.is_verified
+from public.apm_preview_incident(%(incident_id)s::uuid, %(at)s::timestamptz) as p
+
+-- list_ladder_faults --
+-- What the steps of the ladders in use leave open in each wedding dated in a range that is not over.
+select o.id as organization_id, w.wedding_id, w.wedding_date, w.wedding_zone, w.starts_at, w.ends_at, w.policy_id,
+    w.policy_name, w.step, w.is_empty, w.unreachable, (
+        select coalesce(
+            jsonb_agg(jsonb_build_object('starts_at', lower(g.gap), 'ends_at', upper(g.gap)) order by lower(g.gap)), '[]'
+        )
+        from unnest(w.gaps) as g (gap)
+    ) as gaps
+from unnest(%(organization_ids)s::uuid[]) as o (id)
+cross join lateral public.apm_ladder_weddings(
+    o.id, (%(at)s::timestamptz at time zone 'UTC')::date - 3, (%(at)s at time zone 'UTC')::date + %(days)s::int
+) as w
+where w.ends_at > %(at)s
+order by w.starts_at, w.wedding_id, w.policy_name, w.step

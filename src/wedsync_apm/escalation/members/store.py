@@ -1,22 +1,29 @@
-"""Whom to tell, and the ladders, as the caller may see and change them."""
+"""The ladders, as the caller may see and change them."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
+
+from psycopg.types.json import Jsonb
 
 from wedsync_apm.db.nouns import Noun, Row
 from wedsync_apm.db.pool import Connection
 from wedsync_apm.db.queries import load_queries
+from wedsync_apm.types import Severity
+
+ANY_TIME: Final[Mapping[str, Any]] = {
+    "level": "none",
+    "wedding_delay_seconds": None,
+    "contact_method_ids": [],
+    "schedule_ids": [],
+    "user_ids": [],
+    "weddings": "any",
+    "severity_min": None,
+}
+"""What a step says where nobody says anything."""
 
 Q = load_queries(__package__)
-
-NOTIFICATION_RULES: Final = Noun(
-    list_sql=Q.list_notification_rules,
-    find_sql=Q.find_notification_rule,
-    create_sql=Q.create_notification_rule,
-    update_sql=Q.update_notification_rule,
-    delete_sql=Q.delete_notification_rule,
-)
 
 
 class _Policies(Noun):
@@ -62,4 +69,41 @@ async def _replace_steps(
     values = {"organization_id": organization_id, "policy_id": policy_id}
     await cx.execute(Q.clear_escalation_steps, values)
     for position, step in enumerate(steps, start=1):
-        await cx.execute(Q.add_escalation_step, {**values, **step, "position": position})
+        hours = step.get("hours")
+        named = {**step, "hours": Jsonb(hours) if hours else None}
+        await cx.execute(
+            Q.add_escalation_step, {**ANY_TIME, **values, **named, "position": position}
+        )
+
+
+async def preview_ladder(
+    cx: Connection,
+    organization_id: UUID,
+    *,
+    policy_id: UUID | None,
+    severity: Severity,
+    at: datetime,
+) -> list[Row]:
+    """Whom a ladder would call were something wrong at `at`, one row for each receiver of each
+    step; without a `policy_id` the one that would be chosen. No rows for a business of others."""
+    values = {
+        "organization_id": organization_id,
+        "policy_id": policy_id,
+        "severity": severity.value,
+        "at": at,
+    }
+    return await (await cx.execute(Q.preview_ladder, values)).fetchall()
+
+
+async def preview_incident(cx: Connection, incident_id: UUID, at: datetime) -> list[Row]:
+    """Whom an incident's own climb calls from `at` on; nobody where none is climbed."""
+    values = {"incident_id": incident_id, "at": at}
+    return await (await cx.execute(Q.preview_incident, values)).fetchall()
+
+
+async def list_ladder_faults(
+    cx: Connection, organization_ids: Sequence[UUID], at: datetime, days: int
+) -> list[Row]:
+    """What the steps of the ladders in use leave open in each wedding of the next days."""
+    values = {"organization_ids": [*organization_ids], "at": at, "days": days}
+    return await (await cx.execute(Q.list_ladder_faults, values)).fetchall()
