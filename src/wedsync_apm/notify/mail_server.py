@@ -42,7 +42,7 @@ class MailServer:
         return parseaddr(self.sender)[1].rpartition("@")[2] or "localhost"
 
 
-def read_mail_server(url: str | None, sender: str) -> MailServer | None:
+def read_mail_server(url: str | None, sender: str, setting: str = "SMTP_URL") -> MailServer | None:
     """The server of `smtp://user:password@host:587` or `smtps://…:465`; None without a URL.
 
     Raises ConfigurationError, without the URL, for what cannot be used.
@@ -51,7 +51,7 @@ def read_mail_server(url: str | None, sender: str) -> MailServer | None:
         return None
     parts = urlsplit(url)
     if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
-        raise ConfigurationError("WEDSYNC_APM_SMTP_URL must be smtp://host:port or smtps://host")
+        raise ConfigurationError(f"WEDSYNC_APM_{setting} must be smtp://host:port or smtps://host")
     if "@" not in parseaddr(sender)[1]:
         raise ConfigurationError(f"WEDSYNC_APM_MAIL_FROM is no e-mail address: {sender!r}")
     username = unquote(parts.username) if parts.username else None

@@ -5,7 +5,9 @@
     unknown ─┘     │                 ├─> failed     (it never will)
                    │                 └─> unknown    (the lease ran out: we cannot know)
                    ├─> cancelled | suppressed | expired | failed | inbox
-                   └─> pending (the lease ran out before anything was sent, or it must wait)
+                   └─> pending (the lease ran out before anything was sent, or it must wait: for
+                                another sender, the end of quiet hours, or because its receiver has
+                                had enough) ──> bundled (told in one message with others)
 
 `sending` is committed before the network is touched. What is found in `sending` after its lease ran
 out may have arrived or not, so it becomes `unknown`, never `pending`.
@@ -19,8 +21,9 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Final, Self
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
-from wedsync_apm.types import Channel, IncidentStatus
+from wedsync_apm.types import Channel, IncidentStatus, Severity
 
 
 class Kind(StrEnum):
@@ -31,12 +34,24 @@ class Kind(StrEnum):
     RESOLVED = "resolved"
     REOPENED = "reopened"
     TEST = "test"
+    VERIFY = "verify"
+    GROUP = "group"
+    """What a notification rule's group has; about several incidents, so about none."""
+    REPORT = "report"
+    DRILL = "drill"
+
+
+ALWAYS_NEEDED: Final = frozenset({Kind.TEST, Kind.VERIFY, Kind.GROUP, Kind.REPORT, Kind.DRILL})
+"""What makes sense without an incident, and is not made void by one."""
+CALLS: Final = frozenset({Kind.PAGE, Kind.REOPENED})
+URGENT: Final = 135
+"""The priority from which a message has lanes of its own: critical at a wedding, an emergency."""
 
 
 class State(StrEnum):
     """Where a delivery stands; the comment names what may follow."""
 
-    PENDING = "pending"  # -> leased
+    PENDING = "pending"  # -> leased, bundled
     LEASED = "leased"  # -> sending, pending, cancelled, suppressed, expired, failed, inbox
     SENDING = "sending"  # -> sent, retry, failed, unknown
     SENT = "sent"  # -> delivered
@@ -48,11 +63,13 @@ class State(StrEnum):
     CANCELLED = "cancelled"  # the end
     EXPIRED = "expired"  # the end
     INBOX = "inbox"  # the end
+    BUNDLED = "bundled"  # told in another message; -> pending, if that one fails
 
 
 _DROPS: Final = frozenset({State.CANCELLED, State.SUPPRESSED, State.EXPIRED})
 TRANSITIONS: Final[Mapping[State, frozenset[State]]] = {
-    State.PENDING: frozenset({State.LEASED}),
+    State.PENDING: frozenset({State.LEASED, State.BUNDLED}),
+    State.BUNDLED: frozenset({State.PENDING}),
     State.RETRY: frozenset({State.LEASED}),
     State.UNKNOWN: frozenset({State.LEASED}),
     State.LEASED: frozenset({State.SENDING, State.PENDING, State.FAILED, State.INBOX}) | _DROPS,
@@ -64,6 +81,20 @@ TRANSITIONS: Final[Mapping[State, frozenset[State]]] = {
     State.CANCELLED: frozenset(),
     State.EXPIRED: frozenset(),
     State.INBOX: frozenset(),
+}
+# What a provider's receipt makes of a message; that it has arrived is believed of any.
+BY_RECEIPT: Final[Mapping[State, frozenset[State]]] = {
+    state: frozenset({State.DELIVERED})
+    | {
+        # unknown: it was another message's, as that one's receipt has proven
+        State.SENT: frozenset({State.FAILED, State.RETRY, State.UNKNOWN}),
+        State.UNKNOWN: frozenset({State.SENT, State.FAILED, State.RETRY}),
+        State.RETRY: frozenset({State.SENT}),
+        State.LEASED: frozenset({State.SENT}),
+        State.PENDING: frozenset({State.SENT}),
+    }.get(state, frozenset())
+    for state in State
+    if state is not State.DELIVERED
 }
 
 
@@ -83,10 +114,11 @@ class Outcome:
     reason: str
     provider_id: str | None = None
     provider_status: str | None = None
-    retry_after_seconds: float | None = None
-    """How long the other side asked us to wait; None when it did not say."""
+    retry_after_seconds: float | None = None  # None: the other side did not say
     may_have_arrived: bool = False
     """True when it was not taken for sure, but may have been read all the same."""
+    ends_contact: bool = False  # the other side says that this address is gone for good
+    is_presumed: bool = False  # `provider_id` was found in a list, which names no message
 
     @property
     def state(self) -> State:
@@ -140,12 +172,17 @@ def parse_retry_after(value: str | None, at: datetime) -> float | None:
 
 
 _FIRST_DELAY_SECONDS: Final = 1.0
+_LONGEST_URGENT_DELAY: Final = 4.0
 _LONGEST_DELAY: Final[Mapping[Kind, float]] = {
     Kind.PAGE: 60.0,
     Kind.REOPENED: 60.0,
     Kind.RESOLVED: 300.0,
     Kind.UPDATE: 300.0,
     Kind.TEST: 60.0,
+    Kind.VERIFY: 60.0,
+    Kind.GROUP: 300.0,
+    Kind.REPORT: 300.0,
+    Kind.DRILL: 60.0,
 }
 # Past its time a message does more harm than good. A page lives for as long as it is needed, which
 # is asked before each attempt; a day bounds even that.
@@ -155,13 +192,23 @@ _LIFETIME: Final[Mapping[Kind, timedelta]] = {
     Kind.RESOLVED: timedelta(hours=24),
     Kind.UPDATE: timedelta(hours=1),
     Kind.TEST: timedelta(minutes=15),
+    Kind.VERIFY: timedelta(minutes=15),
+    Kind.GROUP: timedelta(hours=24),
+    Kind.REPORT: timedelta(hours=24),
+    Kind.DRILL: timedelta(minutes=15),
 }
 
 
 def retry_delay_seconds(
-    kind: Kind, attempt: int, retry_after_seconds: float | None, spread: float
+    kind: Kind,
+    attempt: int,
+    retry_after_seconds: float | None,
+    spread: float,
+    *,
+    is_urgent: bool = False,
 ) -> float:
-    """Seconds until the next try after `attempt` tries: 1, 2, 4 … times 0.5 to 1.5.
+    """Seconds until the next try after `attempt` tries: 1, 2, 4 … times 0.5 to 1.5; of an urgent
+    message never more than 4, because it must go out as soon as anything works again.
 
     `spread` is a number by chance from 0 to 1: it keeps a thousand messages from coming back at
     once to a server that has just got up. A wait that was asked for is never cut short.
@@ -169,6 +216,8 @@ def retry_delay_seconds(
     steps = min(max(attempt, 1) - 1, 20)
     delay = min(_FIRST_DELAY_SECONDS * 2.0**steps, _LONGEST_DELAY[kind])
     delay *= 0.5 + spread
+    if is_urgent:
+        delay = min(delay, _LONGEST_URGENT_DELAY)
     return max(delay, retry_after_seconds or 0.0)
 
 
@@ -179,6 +228,19 @@ class IncidentNow:
     status: IncidentStatus
     generation: int
     acknowledged_by: str | None = None
+    severity: Severity = Severity.WARNING
+    is_at_wedding: bool = False
+    """Whether it began during a wedding, or one is under way now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """The quiet hours in which a receiver is at this moment."""
+
+    since: datetime
+    until: datetime
+    time_zone: ZoneInfo
+    receiver: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +267,22 @@ class Delivery:
     """Whether a message of the trouble is being sent to this receiver at this moment."""
     may_have_arrived: bool
     """True when nobody can tell whether an earlier try arrived."""
+    quiet: Quiet | None = None
+    """The quiet hours of its contact, if it is in them."""
+    is_pressed: bool = False
+    """A person asked for people to be told now."""
+    called_at: datetime | None = None
+    """When this receiver was last told of this trouble."""
+    held_until: datetime | None = None
+    """Until when quiet hours held it back."""
+    ended_in_quiet: bool = False
+    """Whether the trouble came and was over within the receiver's quiet hours."""
+    silenced: str | None = None
+    """What keeps people from being told of its incident at this moment, in words."""
+    is_urgent: bool = False
+    """Whether it has the urgent lanes."""
+    has_left: bool = False
+    """Whether it is for a person who belongs to the organization no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,9 +295,15 @@ class Drop:
     state: State
     reason: str
     hold_seconds: float | None = None
+    held_until: datetime | None = None
+    """The end of the quiet hours that hold it back."""
+    expires_at: datetime | None = None
+    """Until when it is of use after that, where that is another time than before."""
 
 
-_ACKNOWLEDGE_TOKEN: Final = re.compile(r"(/ack/)[A-Za-z0-9_\-.~%]+")
+_ACKNOWLEDGE_TOKEN: Final = re.compile(
+    r"(/(?:ack|drill|webhooks/push)/)(?:[A-Za-z0-9_\-.~%]+|\(masked\))"
+)
 
 
 def mask_links(text: str, instead: str) -> str:
@@ -230,7 +314,7 @@ def mask_links(text: str, instead: str) -> str:
 def no_longer_needed(delivery: Delivery) -> Drop | None:
     """Why this message has lost its sense since it was written; None while it is needed."""
     incident = delivery.incident
-    if delivery.kind is Kind.TEST:
+    if delivery.kind in ALWAYS_NEEDED:
         return None
     if incident is None:
         return Drop(State.CANCELLED, "the incident is gone")
@@ -242,7 +326,7 @@ def no_longer_needed(delivery: Delivery) -> Drop | None:
         elif delivery.is_under_way:
             # Whether he was told is decided in a moment, by the sender who has it in hand.
             drop = Drop(State.PENDING, "a call to this receiver is still on its way", 2.0)
-        elif not delivery.was_told:
+        elif not (delivery.was_told or delivery.ended_in_quiet):
             drop = Drop(State.SUPPRESSED, "this receiver never heard of the trouble")
     elif is_over:
         drop = Drop(State.CANCELLED, "it is over already")
@@ -255,6 +339,63 @@ def no_longer_needed(delivery: Delivery) -> Drop | None:
     return drop
 
 
+LOOK_AGAIN_SECONDS: Final = 60.0
+"""How often a critical message that is held back is looked at: a wedding may have begun."""
+
+
+def hold_back(delivery: Delivery, at: datetime) -> Drop | None:
+    """Why a message waits for the end of its receiver's quiet hours; None if it does not.
+
+    What passes: an emergency, whatever the day; what is critical and began during a wedding, or
+    while one is under way; what a person asks to be told now; a test, which its receiver waits for;
+    and whatever follows a call that has reached him in these same hours, because he is awake.
+    """
+    quiet, incident = delivery.quiet, delivery.incident
+    if quiet is None or at >= quiet.until or delivery.is_pressed:
+        return None
+    if incident is None and (delivery.is_urgent or delivery.kind not in (Kind.GROUP, Kind.REPORT)):
+        return None
+    severity = incident.severity if incident else Severity.WARNING
+    is_critical = severity is Severity.CRITICAL
+    is_at_wedding = incident is not None and incident.is_at_wedding
+    if severity is Severity.EMERGENCY or (is_critical and is_at_wedding):
+        return None
+    is_call = delivery.kind in (Kind.PAGE, Kind.REOPENED)
+    if not is_call and delivery.called_at is not None and delivery.called_at >= quiet.since:
+        return None
+    left = (quiet.until - at).total_seconds()
+    return Drop(
+        State.PENDING,
+        f"Held back until {quiet.until.astimezone(quiet.time_zone):%H:%M}: "
+        f"{quiet.receiver}'s quiet hours",
+        hold_seconds=min(left, LOOK_AGAIN_SECONDS) if is_critical else left,
+        held_until=quiet.until,
+    )
+
+
+SILENCED_SECONDS: Final = 5.0
+"""How often what is silenced is looked at: what holds it back may end at any moment."""
+
+
+def wait_silenced(delivery: Delivery, at: datetime) -> Drop | None:
+    """Why a message that lay in the outbox when a silence began waits on; None if it does not.
+
+    When the silence ends it is as fresh as when the silence began.
+    """
+    if delivery.silenced is None:
+        return None
+    return Drop(
+        State.PENDING,
+        delivery.silenced,
+        hold_seconds=SILENCED_SECONDS,
+        expires_at=max(expires_at(delivery), at + _LIFETIME[delivery.kind]),
+    )
+
+
 def expires_at(delivery: Delivery) -> datetime:
-    """When a message that still waits has lost its sense: its own time, else its kind's."""
-    return delivery.expires_at or delivery.created_at + _LIFETIME[delivery.kind]
+    """When a message that still waits has lost its sense: its own time, else its kind's.
+
+    The time in which quiet hours held it back does not count.
+    """
+    begins_at = max(delivery.created_at, delivery.held_until or delivery.created_at)
+    return delivery.expires_at or begins_at + _LIFETIME[delivery.kind]

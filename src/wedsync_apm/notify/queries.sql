@@ -37,66 +37,134 @@ select count(*) filter (where released.state = 'unknown') as unknown_count, coun
 from released
 
 -- claim_due_deliveries [apm_engine] --
--- Leases the most urgent messages, a few of each organization in turn, so that none waits for a noisy one.
-with busy as (
-    select d.organization_id, count(*) as held
+-- Leases the most urgent messages, a few of each organization in turn; the last row says whether more is due.
+select c.organization_id, c.id, c.fence, c.is_more
+from apm_private.claim_deliveries(
+    %(at)s::timestamptz, %(lease_owner)s::text, %(lease_seconds)s::float8, %(batch_size)s::int, %(ordinary_size)s::int,
+    %(per_organization)s::int, %(per_channel)s::int
+) as c
+
+-- fail_over_deliveries [apm_engine] --
+-- Beside urgent calls that have not arrived in time the same people's next channels, once for each call.
+with due as materialized (
+    select d.organization_id, d.id, d.incident_id, d.contact_method_id, d.generation, d.state, d.kind, d.channel, d.payload,
+        d.priority, d.created_at, d.recipient, d.attempt
     from public.apm_deliveries as d
-    where d.state in ('leased', 'sending') and d.lease_until > %(at)s::timestamptz
-    group by d.organization_id
+    where d.fail_over_at is not null
+        and (d.fail_over_at <= %(at)s::timestamptz or d.state in ('failed', 'suppressed', 'expired', 'inbox'))
+    order by d.fail_over_at
+    limit 100
+    for update skip locked
 ),
-due as materialized (
-    select d.organization_id, d.id, d.priority, d.due_at,
-        row_number() over (partition by d.organization_id order by d.priority desc, d.due_at, d.id) as turn
-    from public.apm_deliveries as d
-    where d.state in ('pending', 'retry', 'unknown') and d.due_at <= %(at)s::timestamptz
-),
-fair as materialized (
-    select due.organization_id, due.id, due.priority, due.turn, due.due_at
+cleared as (
+    update public.apm_deliveries as d set fail_over_at = null
     from due
-    left join busy on busy.organization_id = due.organization_id
-    where due.turn + coalesce(busy.held, 0) <= %(per_organization)s::int
-    order by due.priority desc, due.turn, due.due_at, due.id
-    limit %(batch_size)s::int * 4
+    where d.organization_id = due.organization_id and d.id = due.id
 ),
-picked as (
-    select d.organization_id, d.id, fair.priority, fair.turn
-    from public.apm_deliveries as d
-    join fair on fair.organization_id = d.organization_id and fair.id = d.id
-    where d.state in ('pending', 'retry', 'unknown') and d.due_at <= %(at)s::timestamptz
-    order by fair.priority desc, fair.turn, fair.due_at, fair.id
-    limit %(batch_size)s::int
-    for update of d skip locked
+wanted as (
+    -- whoever is held back by a silence, or has it in hand, is not called on another channel
+    select due.*, c.name, c.channel as contact_channel, apm_private.person_of(c) as person
+    from due
+    join public.apm_incidents as i on i.organization_id = due.organization_id and i.id = due.incident_id
+    join public.apm_contact_methods as c on c.organization_id = due.organization_id and c.id = due.contact_method_id
+    where due.state not in ('delivered', 'cancelled') and i.status = 'open' and i.generation = due.generation
+        and not exists (
+            select from apm_private.held_back_by(due.organization_id, due.incident_id, %(at)s::timestamptz)
+            where not coalesce((due.payload ->> 'is_pressed')::boolean, false)
+        )
+),
+beside as (
+    select w.*, m.id as next_id, m.channel as next_channel, m.name as next_name, m.address as next_address
+    from wanted as w
+    left join lateral (
+        select m.id, m.channel, m.name, m.address
+        from public.apm_contact_methods as m
+        where m.organization_id = w.organization_id and m.disabled_at is null and m.id <> w.contact_method_id
+            and apm_private.person_of(m) = w.person and m.channel::text = any (%(sendable)s::text[])
+            -- the channels that he has just been called on, have had their turn
+            and not exists (
+                select from public.apm_deliveries as called
+                where called.organization_id = w.organization_id and called.incident_id = w.incident_id
+                    and called.contact_method_id = m.id and called.generation = w.generation
+                    and called.kind in ('page', 'reopened') and called.created_at > %(at)s::timestamptz - interval '4 minutes'
+            )
+        order by m.verified_at is null, m.channel = w.contact_channel, m.preference, m.created_at, m.id
+        limit 1
+    ) as m on true
+),
+called as (
+    insert into public.apm_deliveries (
+        organization_id, incident_id, contact_method_id, channel, kind, reason, recipient, payload, idempotency_key,
+        priority, due_at, created_at, generation, stands_in_for
+    )
+    select b.organization_id, b.incident_id, b.next_id, b.next_channel, b.kind, 'no_receipt',
+        jsonb_build_object('name', b.next_name, 'address', b.next_address), b.payload, 'beside:' || b.id, b.priority,
+        %(at)s::timestamptz, %(at)s::timestamptz, b.generation, b.id
+    from beside as b
+    where b.next_id is not null
+    on conflict (organization_id, idempotency_key) do nothing
+    returning organization_id, stands_in_for
+),
+told as (
+    insert into public.apm_incident_events (organization_id, incident_id, at, kind, actor, message, detail)
+    select b.organization_id, b.incident_id, %(at)s::timestamptz, 'delivery', 'messages',
+        left(case when b.next_id is null
+            then 'Nothing says that the ' || b.channel || ' call has reached ' || b.name || ', and there is no other channel'
+            else 'Nothing says that the ' || b.channel || ' call has reached ' || b.name || ': ' || b.next_channel || ', too'
+        end, 10000),
+        jsonb_build_object('delivery_id', b.id, 'state', b.state)
+    from beside as b
 )
-update public.apm_deliveries as d set
-    state = 'leased',
-    lease_owner = %(lease_owner)s::text,
-    lease_until = %(at)s::timestamptz + make_interval(secs => %(lease_seconds)s::float8),
-    fence = d.fence + 1
-from picked
-where d.organization_id = picked.organization_id and d.id = picked.id
-returning d.organization_id, d.id, d.fence
+select count(*) as called_count from called
+
+-- tick_groups [apm_engine] --
+-- Every group that is due has its tick; how many messages that made.
+select apm_private.tick_groups(%(at)s::timestamptz, 200) as told
 
 -- read_leased_delivery [apm_engine] --
 -- One leased message with all that decides whether it is still needed, at this moment; locks it.
 select d.id, d.organization_id, d.incident_id, d.contact_method_id, d.channel::text as channel, d.kind, d.reason,
-    d.recipient, d.payload, d.subject, d.body, d.generation, d.attempt, d.created_at, d.expires_at,
+    d.recipient, d.payload, d.subject, d.body, d.generation, d.attempt, d.created_at, d.expires_at, d.held_until,
+    d.priority as delivery_priority, d.throttled_at, said.body as said_before,
     c.id is not null and c.disabled_at is null as is_reachable,
-    c.name as contact_name, c.address as contact_address, c.secret_ciphertext,
+    c.name as contact_name, coalesce(c.address, subscriber.address) as contact_address, c.secret_ciphertext,
+    d.status_subscriber_id, status_page.slug as status_slug, status_page.title as status_title,
     k.wrapped_key, k.master_key_id,
     o.name as organization_name, o.time_zone, o.help_line,
     i.number, i.title, i.status::text as status, i.severity::text as severity, i.priority::text as priority,
     i.generation as incident_generation, i.detected_at, i.acknowledged_at, i.acknowledged_by_name, i.resolved_at,
-    i.next_update_at, i.metric_value, i.threshold_value, i.was_wedding_day, i.affected_weddings, i.vendor_text,
+    i.next_update_at, i.metric_value, i.threshold_value, i.was_wedding_day, i.affected_weddings, i.vendor_text, i.engineer_text,
     history.reopened_at, history.lapsed_at, alert.metric_pattern, checks.services,
+    quiet.since as quiet_since, quiet.until as quiet_until, quiet.time_zone as quiet_zone,
+    case when quiet.until is not null and i.severity = 'critical' and not i.was_wedding_day then exists (
+        select from public.wedding_window_at(d.organization_id, %(at)s::timestamptz)
+    ) else false end as is_wedding_now,
+    others.called_at,
+    -- it came and was over within the same quiet hours, whether or not a sender found the time to look at its call
+    d.kind = 'resolved' and others.unsent_since is not null and (
+        coalesce(others.unsent_until > i.resolved_at, false)
+        or exists (
+            select from apm_private.quiet_hours_at(d.organization_id, d.contact_method_id, d.incident_id, i.resolved_at) as q
+            where q.since <= others.unsent_since
+        )
+    ) as ended_in_quiet,
     coalesce(others.was_told, false) as was_told,
     coalesce(others.is_under_way, false) as is_under_way,
-    exists (
-        select from public.apm_delivery_attempts as a
-        where a.organization_id = d.organization_id and a.delivery_id = d.id and a.outcome = 'unknown'
-    ) as may_have_arrived
+    -- what is for one person is not sent after he has left
+    case when d.recipient ? 'user_id' then not exists (
+        select from apm_private.members_among(d.organization_id, array[(d.recipient ->> 'user_id')::uuid])
+    ) else false end as has_left,
+    case hold.kind when 'silence' then 'Silenced' when 'maintenance' then 'Held back by maintenance' else 'Held back' end
+        || coalesce(' until ' || to_char(hold.until at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), '')
+        || ' by ' || hold.owner || coalesce(': ' || nullif(hold.reason, ''), '') as held_back,
+    tries.unknown_since is not null as may_have_arrived, tries.unknown_since, tries.unknown_until
 from public.apm_deliveries as d
 left join public.apm_contact_methods as c
     on c.organization_id = d.organization_id and c.id = d.contact_method_id
+left join public.apm_status_subscribers as subscriber
+    on subscriber.organization_id = d.organization_id and subscriber.id = d.status_subscriber_id
+left join public.apm_status_pages as status_page
+    on status_page.organization_id = d.organization_id and d.status_subscriber_id is not null
 left join public.apm_incidents as i on i.organization_id = d.organization_id and i.id = d.incident_id
 left join public.apm_alerts as alert on alert.organization_id = i.organization_id and alert.id = i.alert_id
 left join lateral (
@@ -115,23 +183,63 @@ left join lateral (
     from public.apm_incident_events as e
     where e.organization_id = d.organization_id and e.incident_id = d.incident_id and e.kind in ('reopened', 'expired')
 ) as history on true
+left join lateral apm_private.quiet_hours_at(
+    d.organization_id, d.contact_method_id, d.incident_id, %(at)s::timestamptz
+) as quiet on true
 left join lateral (
-    -- Told is whoever has it, may have it, or finds it in the inbox.
+    -- Told is whoever has it, may have it, or finds it in the inbox, and has not heard its end since.
     select
         bool_or(
-            other.state in ('sent', 'delivered', 'unknown', 'inbox')
-            or exists (
-                select from public.apm_delivery_attempts as a
-                where a.organization_id = other.organization_id and a.delivery_id = other.id and a.outcome = 'unknown'
+            (
+                other.state in ('sent', 'delivered', 'unknown', 'inbox')
+                or exists (
+                    select from public.apm_delivery_attempts as a
+                    where a.organization_id = other.organization_id
+                        and a.delivery_id in (other.id, other.bundled_into)
+                        and (a.outcome = 'unknown' or (a.delivery_id = other.bundled_into and a.outcome = 'sent'))
+                )
+            )
+            and not exists (
+                select from public.apm_deliveries as ended
+                where ended.organization_id = other.organization_id and ended.incident_id = other.incident_id
+                    and ended.id <> d.id and ended.kind = 'resolved'
+                    and ended.state in ('sent', 'delivered', 'unknown', 'inbox')
+                    and ended.generation > coalesce(other.generation, 0) and ended.channel = other.channel
+                    and coalesce(ended.contact_method_id::text, ended.recipient ->> 'address')
+                        is not distinct from coalesce(other.contact_method_id::text, other.recipient ->> 'address')
             )
         ) as was_told,
-        bool_or(other.state in ('leased', 'sending')) as is_under_way
+        bool_or(other.state in ('leased', 'sending') or (other.state = 'bundled' and exists (
+            select from public.apm_deliveries as lead
+            where lead.organization_id = other.organization_id and lead.id = other.bundled_into
+                and lead.state in ('leased', 'sending')
+        ))) as is_under_way,
+        max(other.sent_at) filter (where other.state in ('sent', 'delivered')) as called_at,
+        max(other.created_at) filter (where other.state in ('pending', 'leased', 'cancelled')) as unsent_since,
+        max(other.held_until) filter (where other.state in ('pending', 'leased', 'cancelled')) as unsent_until
     from public.apm_deliveries as other
     where other.organization_id = d.organization_id and other.incident_id = d.incident_id and other.id <> d.id
         and other.kind in ('page', 'update', 'reopened') and other.channel = d.channel
         and coalesce(other.contact_method_id::text, other.recipient ->> 'address')
             is not distinct from coalesce(d.contact_method_id::text, d.recipient ->> 'address')
 ) as others on true
+-- what he was told last of the same, word for word
+left join lateral (
+    select other.body from public.apm_deliveries as other
+    where d.kind = 'update' and other.organization_id = d.organization_id and other.incident_id = d.incident_id
+        and other.contact_method_id = d.contact_method_id and other.id <> d.id and other.generation is not distinct from d.generation
+        and other.state in ('sent', 'delivered') and other.body is not null
+    order by other.sent_at desc
+    limit 1
+) as said on true
+left join lateral (
+    select min(a.started_at) as unknown_since, max(coalesce(a.finished_at, a.started_at)) as unknown_until
+    from public.apm_delivery_attempts as a
+    where a.organization_id = d.organization_id and a.delivery_id = d.id and a.outcome = 'unknown'
+) as tries on true
+-- What a person wanted told at once is told whatever holds it back, and so is the end to whoever heard the beginning.
+left join lateral apm_private.held_back_by(d.organization_id, d.incident_id, %(at)s::timestamptz) as hold
+    on d.kind in ('page', 'reopened') and not coalesce((d.payload ->> 'is_pressed')::boolean, false)
 where d.organization_id = %(organization_id)s::uuid and d.id = %(id)s::uuid
     and d.state = 'leased' and d.lease_owner = %(lease_owner)s::text and d.fence = %(fence)s::bigint
 for update of d
@@ -141,6 +249,7 @@ for update of d
 with begun as (
     update public.apm_deliveries as d set
         state = 'sending',
+        stage = null,
         state_reason = '',
         attempt = d.attempt + 1,
         subject = %(subject)s::text,
@@ -170,8 +279,11 @@ on conflict (token_hash) do nothing
 with settled as (
     update public.apm_deliveries as d set
         state = %(state)s::text,
+        stage = %(stage)s::text,
         state_reason = %(state_reason)s::text,
         due_at = coalesce(%(due_at)s::timestamptz, d.due_at),
+        held_until = coalesce(%(held_until)s::timestamptz, d.held_until),
+        expires_at = coalesce(%(expires_at)s::timestamptz, d.expires_at),
         subject = coalesce(%(subject)s::text, d.subject),
         body = coalesce(%(body)s::text, d.body),
         lease_owner = null,
@@ -196,7 +308,12 @@ with recorded as (
     update public.apm_deliveries as d set
         state = %(state)s::text,
         state_reason = %(state_reason)s::text,
-        provider_id = coalesce(%(provider_id)s::text, d.provider_id),
+        -- a callback that came before this has proven what it names; what was only found gives way to it
+        provider_id = case
+            when %(is_presumed)s::boolean then coalesce(d.provider_id, %(provider_id)s::text)
+            else coalesce(%(provider_id)s::text, d.provider_id)
+        end,
+        is_presumed = %(is_presumed)s and d.provider_id is null,
         provider_status = %(provider_status)s::text,
         due_at = coalesce(%(due_at)s::timestamptz, d.due_at),
         sent_at = case when %(state)s::text = 'sent' then %(at)s::timestamptz else d.sent_at end,
@@ -229,14 +346,3 @@ told as (
 )
 select count(*) as recorded_count
 from recorded
-
--- enqueue_test_delivery [apm_engine] --
--- Puts a test message to one contact in line, once for each key.
-insert into public.apm_deliveries
-    (organization_id, contact_method_id, channel, kind, reason, recipient, idempotency_key, due_at)
-select c.organization_id, c.id, c.channel, 'test', 'test', jsonb_build_object('name', c.name, 'address', c.address),
-    %(idempotency_key)s::text, %(at)s::timestamptz
-from public.apm_contact_methods as c
-where c.organization_id = %(organization_id)s::uuid and c.id = %(contact_method_id)s::uuid
-on conflict (organization_id, idempotency_key) do nothing
-returning id

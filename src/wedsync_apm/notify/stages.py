@@ -1,7 +1,11 @@
 """What a message must pass before it is sent, in order. Nothing reaches a person past them.
 
-Each stage keeps a message or says why not, in words that are stored with it. They ask about this
-moment: a stage runs right before the sending, not when the message was written.
+Each stage keeps a message or says why not; its name and its words are stored with the message. They
+ask about this moment: a stage runs right before the sending, not when the message was written.
+
+Before them, when a message is written: `route` and `group` (the tree of rules and its groups, in
+the database) decide whom an incident is told to and when. After them, where the words and the
+buckets are at hand, the sender asks `unsaid` and `unthrottled`.
 """
 
 from collections.abc import Callable, Iterable
@@ -10,7 +14,16 @@ from datetime import datetime
 from typing import Final
 
 from wedsync_apm.notify.channels import SENDERS
-from wedsync_apm.notify.model import Delivery, Drop, Kind, State, expires_at, no_longer_needed
+from wedsync_apm.notify.model import (
+    Delivery,
+    Drop,
+    Kind,
+    State,
+    expires_at,
+    hold_back,
+    no_longer_needed,
+    wait_silenced,
+)
 from wedsync_apm.types import Channel
 
 Stage = Callable[[Delivery, datetime], Drop | None]
@@ -38,6 +51,11 @@ def needed(delivery: Delivery, at: datetime) -> Drop | None:
     return no_longer_needed(delivery)
 
 
+def unsilenced(delivery: Delivery, at: datetime) -> Drop | None:
+    """Holds back what a silence, maintenance or another incident holds back at this moment."""
+    return wait_silenced(delivery, at)
+
+
 def in_time(delivery: Delivery, at: datetime) -> Drop | None:
     """Drops what comes too late to be of use."""
     if at < expires_at(delivery):
@@ -51,6 +69,8 @@ def addressed(delivery: Delivery, at: datetime) -> Drop | None:
     Without a contact only e-mail can be sent, to the address that stands in the message: that is
     how an owner is reached who has set nothing up.
     """
+    if delivery.has_left:
+        return Drop(State.SUPPRESSED, "this person has left since")
     if delivery.contact_method_id is None:
         if delivery.has_address and delivery.channel is Channel.EMAIL:
             return None
@@ -83,7 +103,42 @@ def unrepeated(delivery: Delivery, at: datetime) -> Drop | None:
     return None
 
 
-STAGES: Final[tuple[Stage, ...]] = (needed, in_time, addressed, sendable, unrepeated)
+def undisturbed(delivery: Delivery, at: datetime) -> Drop | None:
+    """Holds back what falls into its receiver's quiet hours, but for wedding emergencies."""
+    return hold_back(delivery, at)
+
+
+STAGES: Final[tuple[Stage, ...]] = (
+    needed,
+    unsilenced,
+    in_time,
+    addressed,
+    sendable,
+    unrepeated,
+    undisturbed,
+)
+
+
+UNTHROTTLED: Final = "unthrottled"
+"""The stage that a contact's limits are: they are taken from, so they stand in the database."""
+
+
+def unsaid(delivery: Delivery, said_before: str | None, body: str) -> Drop | None:
+    """Drops an update whose receiver has been told the same, word for word, in this trouble."""
+    if delivery.kind is Kind.UPDATE and said_before is not None and said_before == body:
+        return Drop(State.SUPPRESSED, "its receiver was told exactly this before")
+    return None
+
+
+def is_throttled(delivery: Delivery, attempt: int) -> bool:
+    """Whether a message counts among those that its contact takes: another try of one does not,
+    nor does what its receiver waits for, or what a person asked for."""
+    return (
+        delivery.contact_method_id is not None
+        and attempt == 0
+        and delivery.kind not in (Kind.TEST, Kind.VERIFY)
+        and not delivery.is_pressed
+    )
 
 
 def sift(deliveries: Iterable[Delivery], at: datetime) -> Sifted:

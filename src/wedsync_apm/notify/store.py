@@ -1,19 +1,20 @@
 """The outbox in the database: claim, read, begin, record. Times come in as `at`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from wedsync_apm.checks.model import STALE_INTERVALS
 from wedsync_apm.db.pool import Connection
 from wedsync_apm.db.queries import load_queries
 from wedsync_apm.incidents.works import Watched
-from wedsync_apm.notify.model import Delivery, Drop, IncidentNow, Kind, Outcome
+from wedsync_apm.notify.model import URGENT, Delivery, Drop, IncidentNow, Kind, Outcome, Quiet
 from wedsync_apm.notify.words import Facts
 from wedsync_apm.organizations.secrets import Place, WrappedKey
-from wedsync_apm.types import Channel, IncidentStatus
+from wedsync_apm.types import Channel, IncidentStatus, Severity
 
 Q = load_queries(__package__)
 
@@ -27,7 +28,8 @@ class Lease:
     owner: str
     fence: int
 
-    def _key(self) -> dict[str, Any]:
+    def key(self) -> dict[str, Any]:
+        """What every statement of its holder asks for."""
         return {
             "organization_id": self.organization_id,
             "id": self.id,
@@ -56,8 +58,8 @@ class Leased:
 
     @property
     def address(self) -> str:
-        """The address as it was when the message was decided, else the contact's of now."""
-        return self.row["recipient"].get("address") or self.row["contact_address"] or ""
+        """Where its contact is now; of a message to nobody's contact, as it was decided."""
+        return self.row["contact_address"] or self.row["recipient"].get("address") or ""
 
     @property
     def wrapped_key(self) -> WrappedKey | None:
@@ -76,7 +78,14 @@ class Leased:
             self.row["secret_ciphertext"]
         )
 
-    def facts(self, at: datetime, base_url: str, acknowledge_url: str | None) -> Facts:
+    def facts(
+        self,
+        at: datetime,
+        base_url: str,
+        acknowledge_url: str | None,
+        code: str | None = None,
+        more: Sequence[Mapping[str, Any]] = (),
+    ) -> Facts:
         """What is known about the incident at this moment, for the words."""
         row = self.row
         return Facts(
@@ -103,6 +112,7 @@ class Leased:
             acknowledged_at=row["acknowledged_at"],
             acknowledged_by=row["acknowledged_by_name"],
             next_update_at=row["next_update_at"],
+            engineer_text=row["engineer_text"] or "",
             metric_value=row["metric_value"],
             threshold_value=row["threshold_value"],
             was_wedding_day=bool(row["was_wedding_day"]),
@@ -112,6 +122,10 @@ class Leased:
             metric_pattern=row["metric_pattern"],
             help_line=row["help_line"],
             acknowledge_url=acknowledge_url,
+            code=code,
+            more=more,
+            payload=row["payload"],
+            ended_in_quiet=self.delivery.ended_in_quiet and not self.delivery.was_told,
         )
 
 
@@ -143,6 +157,14 @@ async def release_lost_leases(cx: Connection, at: datetime) -> int:
     return int(row["released_count"]) if row else 0
 
 
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What was leased, and whether more is due that a limit keeps back."""
+
+    leases: tuple[Lease, ...]
+    is_more: bool
+
+
 async def claim_due_deliveries(
     cx: Connection,
     at: datetime,
@@ -150,9 +172,12 @@ async def claim_due_deliveries(
     lease_owner: str,
     lease_seconds: float,
     batch_size: int,
+    ordinary_size: int,
     per_organization: int,
-) -> list[Lease]:
-    """Leases up to `batch_size` due messages, `per_organization` at most under way for each."""
+    per_channel: int,
+) -> Claimed:
+    """Leases up to `batch_size` due messages, at most `ordinary_size` of them not urgent; what is
+    under way over all processes stays within `per_organization` and `per_channel`."""
     cursor = await cx.execute(
         Q.claim_due_deliveries,
         {
@@ -160,24 +185,53 @@ async def claim_due_deliveries(
             "lease_owner": lease_owner,
             "lease_seconds": lease_seconds,
             "batch_size": batch_size,
+            "ordinary_size": ordinary_size,
             "per_organization": per_organization,
+            "per_channel": per_channel,
         },
     )
-    return [
-        Lease(row["organization_id"], row["id"], lease_owner, row["fence"]) async for row in cursor
-    ]
+    rows = await cursor.fetchall()
+    return Claimed(
+        tuple(
+            Lease(row["organization_id"], row["id"], lease_owner, row["fence"])
+            for row in rows
+            if row["id"] is not None
+        ),
+        any(row["is_more"] for row in rows),
+    )
 
 
-async def read_leased_delivery(cx: Connection, lease: Lease) -> Leased | None:
-    """The message under a lease, locked until the transaction ends; None if the lease is lost."""
-    cursor = await cx.execute(Q.read_leased_delivery, lease._key())
+async def fail_over_deliveries(cx: Connection, at: datetime, sendable: Sequence[str]) -> int:
+    """Calls people on their next channel where nothing says that an urgent call has arrived;
+    returns how many. `sendable` are the channels that this installation can send on."""
+    cursor = await cx.execute(Q.fail_over_deliveries, {"at": at, "sendable": list(sendable)})
+    row = await cursor.fetchone()
+    return int(row["called_count"]) if row else 0
+
+
+async def tick_groups(cx: Connection, at: datetime) -> int:
+    """Ticks the groups that are due; returns how many messages they have put in line."""
+    row = await (await cx.execute(Q.tick_groups, {"at": at})).fetchone()
+    return int(row["told"]) if row else 0
+
+
+async def read_leased_delivery(cx: Connection, lease: Lease, at: datetime) -> Leased | None:
+    """The message under a lease, locked until the transaction ends; None if the lease is lost.
+
+    Whether its receiver is in his quiet hours is asked for `at`.
+    """
+    cursor = await cx.execute(Q.read_leased_delivery, lease.key() | {"at": at})
     row = await cursor.fetchone()
     if row is None:
         return None
     incident = None
     if row["status"] is not None:
         incident = IncidentNow(
-            IncidentStatus(row["status"]), row["incident_generation"], row["acknowledged_by_name"]
+            IncidentStatus(row["status"]),
+            row["incident_generation"],
+            row["acknowledged_by_name"],
+            Severity(row["severity"]),
+            is_at_wedding=bool(row["was_wedding_day"] or row["is_wedding_now"]),
         )
     delivery = Delivery(
         id=row["id"],
@@ -190,13 +244,36 @@ async def read_leased_delivery(cx: Connection, lease: Lease) -> Leased | None:
         created_at=row["created_at"],
         expires_at=row["expires_at"],
         incident=incident,
-        was_told=row["was_told"],
-        has_address=bool(row["recipient"].get("address")),
+        # the end of an incident is also for whoever heard of one that was merged into it
+        was_told=bool(row["was_told"] or row["payload"].get("is_of_merged")),
+        has_address=bool(
+            row["recipient"].get("address")
+            or (row["status_subscriber_id"] is not None and row["contact_address"])
+        ),
         is_reachable=row["is_reachable"],
         is_under_way=row["is_under_way"],
+        has_left=row["has_left"],
         may_have_arrived=row["may_have_arrived"],
+        quiet=_quiet(row),
+        is_pressed=bool(row["payload"].get("is_pressed")),
+        called_at=row["called_at"],
+        held_until=row["held_until"],
+        ended_in_quiet=row["ended_in_quiet"],
+        silenced=row["held_back"],
+        is_urgent=row["delivery_priority"] >= URGENT,
     )
     return Leased(delivery, lease, row)
+
+
+def _quiet(row: Mapping[str, Any]) -> Quiet | None:
+    if row["quiet_until"] is None:
+        return None
+    try:
+        zone = ZoneInfo(row["quiet_zone"])
+    except (ValueError, ZoneInfoNotFoundError):
+        zone = ZoneInfo("UTC")  # the database knows it; only the words suffer
+    name = row["recipient"].get("name") or row["contact_name"] or "somebody"
+    return Quiet(row["quiet_since"], row["quiet_until"], zone, name)
 
 
 async def begin_attempt(
@@ -205,7 +282,7 @@ async def begin_attempt(
     """Marks the message as being sent and opens the attempt; False if the lease is lost."""
     cursor = await cx.execute(
         Q.begin_attempt,
-        lease._key() | {"at": at, "subject": subject, "body": body, "lease_seconds": lease_seconds},
+        lease.key() | {"at": at, "subject": subject, "body": body, "lease_seconds": lease_seconds},
     )
     return await cursor.fetchone() is not None
 
@@ -238,23 +315,28 @@ async def settle_delivery(
     at: datetime,
     drop: Drop,
     *,
+    stage: str,
     message: str | None = None,
     subject: str | None = None,
     body: str | None = None,
 ) -> bool:
-    """Ends a leased message unsent, or holds it back; False if the lease is lost.
+    """Ends a leased message unsent, or holds it back; False if the lease is lost. `stage` is what
+    dropped it.
 
     `message` is what the incident's timeline says about it; None says nothing there.
     """
     due_at = at + timedelta(seconds=drop.hold_seconds) if drop.hold_seconds is not None else None
     cursor = await cx.execute(
         Q.settle_delivery,
-        lease._key()
+        lease.key()
         | {
             "at": at,
             "state": drop.state.value,
+            "stage": stage,
             "state_reason": drop.reason,
             "due_at": due_at,
+            "held_until": drop.held_until,
+            "expires_at": drop.expires_at,
             "subject": subject,
             "body": body,
             "message": message,
@@ -276,12 +358,13 @@ async def record_outcome(
     """Writes down how the attempt ended; False if the lease is lost, and then nothing changes."""
     cursor = await cx.execute(
         Q.record_outcome,
-        lease._key()
+        lease.key()
         | {
             "at": at,
             "state": outcome.state.value,
             "state_reason": outcome.reason,
             "provider_id": outcome.provider_id,
+            "is_presumed": outcome.is_presumed,
             "provider_status": outcome.provider_status,
             "due_at": due_at,
             "attempt_outcome": "unknown" if outcome.may_have_arrived else outcome.result.value,
@@ -290,24 +373,3 @@ async def record_outcome(
     )
     row = await cursor.fetchone()
     return bool(row and row["recorded_count"])
-
-
-async def enqueue_test_delivery(
-    cx: Connection,
-    organization_id: UUID,
-    contact_method_id: UUID,
-    idempotency_key: str,
-    at: datetime,
-) -> UUID | None:
-    """Puts a test message in line; None if the contact is unknown or the key was used before."""
-    cursor = await cx.execute(
-        Q.enqueue_test_delivery,
-        {
-            "organization_id": organization_id,
-            "contact_method_id": contact_method_id,
-            "idempotency_key": idempotency_key,
-            "at": at,
-        },
-    )
-    row = await cursor.fetchone()
-    return row["id"] if row else None

@@ -4,143 +4,156 @@ Facts and times only; never a guess at a cause, never a couple's name, nothing t
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
-from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from wedsync_apm.incidents.works import Watched, unmeasured, works_beside
+from wedsync_apm.incidents.reviews.mail.words import Speech, mail_lines, mail_subject
+from wedsync_apm.incidents.works import unmeasured, works_beside
+from wedsync_apm.notify.facts import Facts as Facts
+from wedsync_apm.notify.facts import printed, said
 from wedsync_apm.notify.model import Kind
 
 ACKNOWLEDGE_LABEL: Final = "I'm on it"
 SEE_LABEL: Final = "See it"
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known when a message is written. None is "not known", and is left out."""
-
-    kind: Kind
-    reason: str
-    delivery_id: UUID
-    organization_id: UUID
-    organization_name: str
-    time_zone: str
-    receiver: str
-    at: datetime
-    base_url: str
-    incident_id: UUID | None = None
-    number: int | None = None
-    title: str = ""
-    status: str | None = None
-    severity: str | None = None
-    priority: str | None = None
-    detected_at: datetime | None = None
-    reopened_at: datetime | None = None
-    lapsed_at: datetime | None = None
-    """When the last who had it in hand was given up waiting for."""
-    next_step_at: datetime | None = None
-    """When the next person is called if nobody answers."""
-    resolved_at: datetime | None = None
-    acknowledged_at: datetime | None = None
-    acknowledged_by: str | None = None
-    next_update_at: datetime | None = None
-    metric_value: float | None = None
-    threshold_value: float | None = None
-    was_wedding_day: bool = False
-    weddings: Sequence[Mapping[str, Any]] = ()
-    vendor_text: Mapping[str, Any] | None = None
-    services: Sequence[Watched] = ()
-    """The organization's checked services, as they are at `at`."""
-    metric_pattern: str | None = None
-    """What the rule watches; None for a problem that no rule has found."""
-    help_line: str | None = None
-    acknowledge_url: str | None = None
-
-    @property
-    def headline(self) -> str:
-        """What is wrong, in the rule's words for vendors where it has some."""
-        words = self.vendor_text or {}
-        subject, problem = _said(words.get("subject")), _said(words.get("problem"))
-        return f"{subject} {problem}" if subject and problem else _said(self.title) or "A problem"
-
-    @property
-    def incident_url(self) -> str | None:
-        """The incident's page; None for a message without an incident."""
-        return f"{self.base_url}/incidents/{self.incident_id}" if self.incident_id else None
-
-    @property
-    def has_come_back(self) -> bool:
-        """Whether it was over before, and not only let go of by whoever had it."""
-        if self.reopened_at is None:
-            return False
-        return self.lapsed_at is None or self.reopened_at > self.lapsed_at
-
-    @property
-    def began_at(self) -> datetime | None:
-        """When the present trouble began: the last time that it came back, else the first."""
-        return self.reopened_at or self.detected_at
+ANSWER_LABEL: Final = "I have read this"
+"""Of the link in an exercise."""
+MOST_LINES: Final = 10
+"""Of several problems in one message, so many are named."""
 
 
 def subject(facts: Facts) -> str:
     """The subject line: the same for every message about one incident, so that they thread."""
     if facts.kind is Kind.TEST:
         return "WedSync APM: a test, nothing is wrong"
+    if facts.kind is Kind.VERIFY:
+        return "WedSync APM: your code"
+    if facts.kind is Kind.GROUP:
+        return _group_headline(facts)
+    if facts.kind is Kind.DRILL:
+        return "EXERCISE: nothing is wrong, please answer"
+    if facts.kind is Kind.REPORT:
+        return mail_subject(facts.payload)
     return facts.headline
 
 
 def body(facts: Facts) -> str:
     """The whole text, one fact a line; the state comes first."""
-    return "\n".join(_lines(facts)) + "\n"
+    if facts.kind is Kind.REPORT and (zone := facts.payload.get("time_zone")):
+        # Wedding things are told by the clock at the venue.
+        facts = replace(facts, time_zone=str(zone))
+    # Whatever a name holds, it stays on its line, and reads from left to right.
+    return "\n".join(printed(line).rstrip() for line in _lines(facts)) + "\n"
+
+
+def opening(facts: Facts) -> list[str]:
+    """The text up to its first empty line: what is the matter, without links and small print."""
+    lines = body(facts).splitlines()
+    return lines[: lines.index("")] if "" in lines else lines
 
 
 def _lines(facts: Facts) -> Iterator[str]:
     match facts.kind:
-        case Kind.TEST:
-            yield f"This is a test for {facts.organization_name}. Nothing is wrong."
-            yield f"It has reached {facts.receiver}, so a real call will too."
+        case Kind.TEST | Kind.VERIFY | Kind.DRILL:
+            yield from _about_nothing(facts)
             return
+        case Kind.GROUP:
+            yield from _group(facts)
+        case Kind.REPORT:
+            speech = Speech(partial(_clock, facts), span_words)
+            yield from mail_lines(facts.payload, speech)
         case Kind.RESOLVED:
             yield from _resolved(facts)
         case Kind.UPDATE:
             yield f"{facts.headline}."
+            yield from _word(facts)
             yield from _who_has_it(facts)
+            yield from _for_engineers(facts)
         case Kind.REOPENED if facts.has_come_back:
             yield f"It has come back{_since(facts, facts.began_at)}: {facts.headline}."
             yield from _trouble(facts)
         case Kind.PAGE | Kind.REOPENED:
             yield f"{facts.headline}{_since(facts, facts.began_at)}."
             yield from _trouble(facts)
-    if facts.incident_url:
+    yield from _more(facts)
+    if facts.page_url:
         yield ""
-        yield f"{SEE_LABEL}: {facts.incident_url}"
-    yield f"{facts.organization_name}. Times are in {_zone_words(facts)}."
+        yield f"{SEE_LABEL}: {facts.page_url}"
+    yield f"{said(facts.organization_name)}. Times are in {_zone_words(facts)}."
     if facts.help_line:
-        yield f"Help line: {facts.help_line}"
+        yield f"Help line: {said(facts.help_line)}"
+
+
+def _about_nothing(facts: Facts) -> Iterator[str]:
+    """Of messages that nothing is wrong behind."""
+    match facts.kind:
+        case Kind.TEST:
+            yield f"This is a test for {said(facts.organization_name)}. Nothing is wrong."
+            yield f"It has reached {said(facts.receiver)}, so a real call will too."
+        case Kind.VERIFY:
+            whose = f"{said(facts.receiver)} at {said(facts.organization_name)}"
+            yield f"{facts.code} is the code for {whose}."
+            yield "Enter it within 15 minutes, so that calls may come here when something is wrong."
+            yield "If you did not ask for it, do nothing."
+        case _:
+            yield from _drill(facts)
+
+
+def _more(facts: Facts) -> Iterator[str]:
+    if not facts.more:
+        return
+    yield ""
+    yield f"{len(facts.more)} more that waited for this message:"
+    yield from (f"- {_one_more(one)}" for one in facts.more[:MOST_LINES])
+    if len(facts.more) > MOST_LINES:
+        yield f"- and {len(facts.more) - MOST_LINES} others"
+
+
+def _drill(facts: Facts) -> Iterator[str]:
+    # The first word says it wherever a screen cuts the rest.
+    yield f"EXERCISE for {said(facts.organization_name)}: nothing is wrong."
+    yield "Please answer as you would in earnest: how long it takes is measured."
+    if facts.acknowledge_url:
+        yield ""
+        yield f"{ANSWER_LABEL}: {facts.acknowledge_url}"
+    if ends_at := _moment_of(facts.payload, "ends_at"):
+        yield f"It ends at {_clock(facts, ends_at)}. Times are in {_zone_words(facts)}."
 
 
 def _trouble(facts: Facts) -> Iterator[str]:
     words = facts.vendor_text or {}
-    if works := [_said(name) for name in works_beside(facts.services, facts.metric_pattern)]:
+    if works := [said(name) for name in works_beside(facts.services, facts.metric_pattern)]:
         yield f"Still working: {', '.join(works)}."
-    if still_works := unmeasured(_said(words.get("still_works")), facts.services):
+    if still_works := unmeasured(said(words.get("still_works")), facts.services):
         yield f"{still_works}."
     if milestone := _next_milestone(facts):
         yield milestone
     yield from _who_has_it(facts)
     steps = words.get("what_to_do")
     if isinstance(steps, Sequence) and not isinstance(steps, str):
-        yield from (f"- {step}" for step in map(_said, steps) if step)
+        yield from (f"- {step}" for step in map(said, steps) if step)
     if facts.acknowledge_url:
         yield ""
         yield f"{ACKNOWLEDGE_LABEL}: {facts.acknowledge_url}"
+    yield from _for_engineers(facts)
+
+
+def _for_engineers(facts: Facts) -> Iterator[str]:
+    """The second text: a paragraph of its own, which short messages leave out."""
+    if text := said(facts.engineer_text):
+        yield ""
+        yield f"For whoever mends it: {text}."
+        if facts.next_update_at:
+            until = _clock(facts, facts.next_update_at)
+            yield f"Next update by {until}, or other people are called."
 
 
 def _who_has_it(facts: Facts) -> Iterator[str]:
     if facts.acknowledged_by:
         since = f" since {_clock(facts, facts.acknowledged_at)}" if facts.acknowledged_at else ""
-        yield f"{_said(facts.acknowledged_by)} has had it in hand{since}."
+        yield f"{said(facts.acknowledged_by)} has had it in hand{since}."
     elif facts.reason in ("escalated", "repeat") and facts.began_at:
         waited = span_words((facts.at - facts.began_at).total_seconds())
         yield f"No one has answered for {waited}. You are next."
@@ -154,13 +167,90 @@ def _who_has_it(facts: Facts) -> Iterator[str]:
         yield f"Next update by {_clock(facts, facts.next_update_at)}, even if nothing has changed."
 
 
+def _word(facts: Facts) -> Iterator[str]:
+    """Why there is a message at all, where somebody wrote one or a time has run out."""
+    match facts.payload.get("word"):
+        case "update":
+            if message := said(facts.payload.get("message")):
+                yield f"{message}."
+        case "hold_ends":
+            until = _moment_of(facts.payload, "until")
+            yield f"Say something by {_clock(facts, until)}, or other people are called again."
+        case "promise_missed":
+            until = _moment_of(facts.payload, "until")
+            yield "The update that was promised is late. The vendor still waits for it."
+            yield f"Without a word by {_clock(facts, until)}, other people are called."
+
+
 def _resolved(facts: Facts) -> Iterator[str]:
+    merged = facts.payload.get("merged_into")
+    if isinstance(merged, Mapping):
+        yield f"{facts.headline}: it is part of a larger problem, {_numbered(merged)}."
+        yield "It goes on there, and you are told when that is over."
+        return
     if facts.resolved_at is None:
         yield f"Working again: {facts.headline}, and it is over."
         return
     yield f"Working again since {_clock(facts, facts.resolved_at)}. It was: {facts.headline}."
     if facts.began_at and facts.resolved_at > facts.began_at:
         yield f"It lasted {span_words((facts.resolved_at - facts.began_at).total_seconds())}."
+    if facts.ended_in_quiet:
+        yield "It fell into your quiet hours, so you were not called."
+
+
+def _group_headline(facts: Facts) -> str:
+    firing, resolved = _listed(facts, "firing"), _listed(facts, "resolved")
+    only = firing or resolved
+    if len(firing) + len(resolved) == 1:
+        return said(only[0].get("title")) or "A problem"
+    if not firing:
+        return f"{len(resolved)} problems are over"
+    return f"{len(firing)} {'problem needs' if len(firing) == 1 else 'problems need'} attention"
+
+
+def _group(facts: Facts) -> Iterator[str]:
+    firing, resolved = _listed(facts, "firing"), _listed(facts, "resolved")
+    yield f"{_group_headline(facts)}."
+    for one in firing[:MOST_LINES]:
+        who, since = said(one.get("by")), _since(facts, _moment_of(one, "detected_at"))
+        hand = f"{who} has it in hand" if who else "nobody has it yet"
+        yield f"- {_numbered(one)}: {said(one.get('severity'))}{since}, {hand}"
+    for one in resolved[:MOST_LINES]:
+        yield f"- {_numbered(one)}: over{_since(facts, _moment_of(one, 'resolved_at'))}"
+    if (left := sum(max(len(of) - MOST_LINES, 0) for of in (firing, resolved))) > 0:
+        yield f"- and {left} others"
+
+
+def _listed(facts: Facts, name: str) -> Sequence[Mapping[str, Any]]:
+    found = facts.payload.get(name)
+    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
+
+
+def _numbered(one: Mapping[str, Any]) -> str:
+    number, title = one.get("number"), said(one.get("title")) or "A problem"
+    return f"#{number} {title}" if isinstance(number, int) else title
+
+
+_MORE: Final = {
+    "resolved": "is over",
+    "reopened": "has come back",
+    "update": "has news",
+}
+
+
+def _one_more(one: Mapping[str, Any]) -> str:
+    if one.get("title") is None:
+        return "a summary of several problems"
+    words = _MORE.get(str(one.get("kind")))
+    return f"{_numbered(one)} {words}" if words else _numbered(one)
+
+
+def _moment_of(one: Mapping[str, Any], name: str) -> datetime | None:
+    try:
+        at = datetime.fromisoformat(str(one.get(name)))
+    except ValueError:
+        return None
+    return at if at.tzinfo else None
 
 
 def _next_milestone(facts: Facts) -> str | None:
@@ -170,7 +260,7 @@ def _next_milestone(facts: Facts) -> str | None:
         try:
             at = datetime.fromisoformat(str(wedding["next_milestone_at"]))
             zone = ZoneInfo(str(wedding["time_zone"]))
-        except (KeyError, ValueError, ZoneInfoNotFoundError):
+        except (KeyError, ValueError, OSError, ZoneInfoNotFoundError):
             continue
         if at.tzinfo is not None and at > facts.at:
             moments.append((at, zone))
@@ -196,7 +286,7 @@ def _clock(facts: Facts, at: datetime | None) -> str:
 def _zone(facts: Facts) -> ZoneInfo:
     try:
         return ZoneInfo(facts.time_zone)
-    except (ValueError, ZoneInfoNotFoundError):
+    except (ValueError, OSError, ZoneInfoNotFoundError):
         return ZoneInfo("UTC")
 
 
@@ -216,10 +306,3 @@ def span_words(seconds: float) -> str:
         hours, rest = divmod(minutes, 60)
         return f"{hours} h {rest} min" if rest else f"{hours} h"
     return f"{minutes // (24 * 60)} days"
-
-
-def _said(value: object) -> str:
-    """Foreign text on one line, without a full stop: the catalogue's sentences bring their own."""
-    if not isinstance(value, str):
-        return ""
-    return " ".join("".join(c if c.isprintable() else " " for c in value).split()).rstrip(".")

@@ -31,6 +31,10 @@ def compose(message: Message, sender: str, domain: str, address: str) -> EmailMe
     mail["Message-ID"] = f"<{message.delivery_id}@{domain}>"
     if message.incident_id is not None:
         mail["References"] = f"<incident.{message.incident_id}@{domain}>"
+    if message.leave_url is not None:
+        # RFC 8058: mail programs show a button and POST for it
+        mail["List-Unsubscribe"] = f"<{message.leave_url}>"
+        mail["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     # Keeps out-of-office programs from answering.
     mail["Auto-Submitted"] = "auto-generated"
     mail.set_content(message.body)

@@ -5,6 +5,7 @@ import re
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -18,18 +19,49 @@ from wedsync_apm.notify.message import Message, Tools, failed_call
 from wedsync_apm.notify.model import Outcome, Result
 
 GOODBYE_SECONDS: Final = 1.0
+FIRST_SECONDS: Final = 7.0
+"""How long a server may take where a second one stands by."""
 _ENHANCED: Final = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?=\s|$)")
 
 
 async def send(message: Message, target: EmailTarget, tools: Tools, at: datetime) -> Outcome:
-    """One attempt. The server's own words are never passed on: they may quote what was sent."""
-    server = tools.mail
-    if server is None:
-        return Outcome(Result.RETRY, NO_SERVER)
+    """One attempt, by the second server where the first is in trouble; a mail that both take is
+    one by its Message-ID. The server's own words are never passed on: they may quote what was
+    sent."""
+    servers = [server for server in (tools.mail, tools.second_mail) if server is not None]
+    statuses: list[str] = []
+    outcome = Outcome(Result.RETRY, NO_SERVER)
+    may_have_arrived = False
+    for number, server in enumerate(servers, start=1):
+        # The promise is about the message and not about the first server.
+        patience = min(server.total_seconds, FIRST_SECONDS if number < len(servers) else 60.0)
+        outcome, is_servers = await _try(message, server, target, tools.to_named, patience)
+        may_have_arrived |= outcome.may_have_arrived
+        statuses.append(outcome.provider_status or "no answer")
+        if not is_servers:
+            break
+    if len(statuses) > 1:
+        words = "; ".join(
+            f"{name}: {status}" for name, status in zip(("first", "second"), statuses, strict=False)
+        )
+        outcome = replace(outcome, provider_status=words)
+    if outcome.result is not Result.SENT:
+        outcome = replace(outcome, may_have_arrived=may_have_arrived)
+    return outcome
+
+
+async def _try(
+    message: Message,
+    server: MailServer,
+    target: EmailTarget,
+    egress: EgressClient,
+    patience_seconds: float,
+) -> tuple[Outcome, bool]:
+    """What one server says, and whether its trouble is its own, which another need not have."""
     mail = compose(message, server.sender, server.domain, target.address)
     is_greeted, answer = False, None
     try:
-        async with asyncio.timeout(server.total_seconds), _session(server, tools.egress) as client:
+        async with asyncio.timeout(patience_seconds), _session(server, egress) as client:
             is_greeted = True
             _, answer = await client.send_message(mail)
             with suppress(aiosmtplib.SMTPException, OSError):
@@ -44,13 +76,17 @@ async def send(message: Message, target: EmailTarget, tools: Tools, at: datetime
     ) as exc:
         # After the server's yes the mail is the server's: whatever follows changes nothing.
         if answer is None:
-            return _judge(exc, server, is_greeted)
-    return Outcome(
+            is_servers = not isinstance(
+                exc, aiosmtplib.SMTPRecipientsRefused | aiosmtplib.SMTPDataError
+            )
+            return _judge(exc, server, is_greeted), is_servers
+    outcome = Outcome(
         Result.SENT,
         "the mail server has taken it",
         provider_id=mail["Message-ID"],
         provider_status=f"SMTP 250 {_enhanced(answer or '')}".strip(),
     )
+    return outcome, False
 
 
 @asynccontextmanager

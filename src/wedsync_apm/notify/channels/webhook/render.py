@@ -23,19 +23,21 @@ def render(facts: Facts) -> Rendered:
             "number": facts.number,
             "title": facts.title,
             "headline": facts.headline,
+            "engineer_text": facts.engineer_text,
             "status": facts.status,
             "severity": facts.severity,
             "priority": facts.priority,
             "detected_at": _utc(facts.detected_at),
             "acknowledged_at": _utc(facts.acknowledged_at),
             "resolved_at": _utc(facts.resolved_at),
+            "next_update_at": _utc(facts.next_update_at),
             "metric_value": _finite(facts.metric_value),
             "threshold_value": _finite(facts.threshold_value),
             "was_wedding_day": facts.was_wedding_day,
             "url": facts.incident_url,
             "acknowledge_url": facts.acknowledge_url,
         }
-    event = "test" if facts.incident_id is None else f"incident.{facts.kind}"
+    event = str(facts.kind) if facts.incident_id is None else f"incident.{facts.kind}"
     body = json.dumps(
         {"type": event, "timestamp": _utc(facts.at), "data": data}, ensure_ascii=False
     )

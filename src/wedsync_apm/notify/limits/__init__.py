@@ -1,0 +1,1 @@
+"""How much a contact and a provider take, and what becomes of the rest."""

@@ -1,0 +1,1 @@
+"""What providers and people say of messages that were sent."""

@@ -1,0 +1,1 @@
+"""The tree of notification rules, as members see and change it."""
