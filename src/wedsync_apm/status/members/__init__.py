@@ -1,0 +1,1 @@
+"""A status page as the vendor's own people set it up."""
