@@ -1,0 +1,1 @@
+"""What changes, told to whoever is connected, as it happens."""
