@@ -1,1 +1,1 @@
-"""Saved dashboards."""
+"""Saved dashboards: a versioned document, what its panels show, and templates to begin with."""
