@@ -7,7 +7,7 @@ does not wait for it, so `aclose` has to be awaited before the pool goes away.
 import os
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from uuid import uuid4
 
@@ -17,6 +17,8 @@ from wedsync_apm.egress import EgressClient, EgressPolicy
 from wedsync_apm.notify.mail_server import read_mail_server
 from wedsync_apm.notify.message import Tools
 from wedsync_apm.notify.outbox import Outbox
+from wedsync_apm.notify.telephone.accounts import read_telephone
+from wedsync_apm.notify.vapid import read_vapid
 from wedsync_apm.organizations.secrets import Keyring
 
 
@@ -40,20 +42,31 @@ async def open_deliver(pool: Pool, settings: Settings, keyring: Keyring) -> Asyn
     that cannot be read.
     """
     mail = read_mail_server(settings.smtp_url, settings.mail_from)
+    second = read_mail_server(settings.smtp_url_2, settings.mail_from, "SMTP_URL_2")
+    telephone = read_telephone(settings, keyring)
     policy = EgressPolicy.parse(settings.egress_allow)
-    if mail is not None:
-        # The operator named his mail server himself; tenants can name no mail server at all.
-        policy = policy.allowing(mail.endpoint)
-    egress = EgressClient(policy)
-    try:
+    # The operator named these himself, and tenants can name no mail server and no telephone. With
+    # one client for both, a tenant's webhook could call what only we may.
+    endpoints = [server.endpoint for server in (mail, second) if server is not None]
+    endpoints += [account.endpoint for account in telephone.accounts] if telephone else []
+    async with AsyncExitStack() as stack:
+        egress, named = (EgressClient(one) for one in (policy, policy.allowing(*endpoints)))
+        for client in (egress, named):
+            stack.push_async_callback(client.aclose)
         outbox = Outbox(
             pool,
-            Tools(egress, mail),
+            Tools(
+                egress,
+                mail,
+                second,
+                telephone,
+                read_vapid(settings),
+                has_apprise=settings.apprise == "on",
+                named=named,
+            ),
             keyring,
             base_url=settings.base_url,
             lease_owner=f"{socket.gethostname()}/{os.getpid()}/{uuid4().hex[:8]}",
         )
         yield Deliver(outbox)
         await outbox.drain()
-    finally:
-        await egress.aclose()

@@ -4,6 +4,11 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Final
+
+from wedsync_apm.db.pool import Connection
+from wedsync_apm.engine.cycle import Job
 
 
 class Pace:
@@ -34,3 +39,31 @@ class Pace:
             finally:
                 ended = time.monotonic()
                 self._free_at = ended + (ended - started) * self._rest
+
+
+class Rota:
+    """Jobs of one kind side by side, of which one asks for work while there is none.
+
+    They would all be told the same within the same second. As soon as one has found something, all
+    ask again.
+    """
+
+    FRESH_SECONDS: Final = 0.9
+    """For so long an answer that there is nothing to do is believed."""
+
+    def __init__(self) -> None:
+        self._idle_at: float | None = None
+
+    def is_needed(self) -> bool:
+        """Whether nobody has lately been told that there is nothing to do."""
+        return self._idle_at is None or time.monotonic() - self._idle_at >= self.FRESH_SECONDS
+
+    def taking(self, job: Job) -> Job:
+        """The job, whose answers the others hear."""
+
+        async def run_once(cx: Connection, at: datetime) -> str:
+            said = await job(cx, at)
+            self._idle_at = None if said else time.monotonic()
+            return said
+
+        return run_once

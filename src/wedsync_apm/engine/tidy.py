@@ -16,7 +16,7 @@ LATE_BYTES = Gauge(
     ("partition",),
 )
 
-READERS: Final = (evaluate.READER, *rollup.READERS, compaction.READER)
+READERS: Final = (*evaluate.READERS, *rollup.READERS, compaction.READER)
 """Whoever follows the flushes: they are kept until all of them have passed."""
 
 

@@ -53,7 +53,7 @@ CODES: Final[Mapping[str, str]] = {
     "APM-W003": "A file with secrets can be read by others.",
     "APM-W004": "No mail server is set: e-mail only reaches the inbox page.",
     "APM-W005": "The pages are reachable from outside without https.",
-    "APM-W006": "The writer is bound by RLS, whose policy is asked for every block.",
+    "APM-W006": "The writer bypasses RLS, which it no longer needs.",
     "APM-W007": "Statement statistics are not installed.",
     "APM-W008": "Nobody can sign in.",
     "APM-W009": "The clocks of this machine and the database differ.",
@@ -140,8 +140,8 @@ def _installation(conninfo: str) -> Iterator[Ailment]:
     if missing:
         names = ", ".join(row["missing"] for row in missing)
         yield _ailment("APM-E005", names, "Add them, or give the product a database of its own.")
-    if not facts["writer_bypasses"]:
-        hint = "A superuser may `alter role apm_writer bypassrls`; it only ever inserts blocks."
+    if facts["writer_bypasses"]:
+        hint = "A superuser may `alter role apm_writer nobypassrls`."
         yield _ailment("APM-W006", "", hint)
     if not facts["has_statement_statistics"]:
         hint = "Load pg_stat_statements and `create extension` it in the schema `extensions`."

@@ -272,7 +272,7 @@ select
     ) as windows_after_the_end
 
 -- read_installation [apm_engine] --
--- What the doctor asks about the database: whether the writer takes the fast way, whether anybody can sign in, and the
+-- What the doctor asks about the database: whether the writer is bound by RLS, whether anybody can sign in, and the
 -- database's clock.
 select
     (select rolbypassrls from pg_roles where rolname = 'apm_writer') as writer_bypasses,

@@ -1,11 +1,12 @@
 """A thread beside the supervisor: reads every five seconds and sends what it read."""
 
+import http.client
+import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
-
-import httpx
+from urllib.parse import urlsplit
 
 from wedsync_apm.clock import utcnow
 from wedsync_apm.selfwatch.collect import (
@@ -23,6 +24,7 @@ log = get_logger(__name__)
 EVERY_SECONDS: Final = 5.0
 METRICS_EVERY: Final = 3
 """Our own `/metrics` has many series, so it is read each third time only."""
+TIMEOUT_SECONDS: Final = 5.0
 MOST_KEPT: Final = 20_000
 
 
@@ -39,9 +41,12 @@ class SelfWatch:
         pids: Callable[[], Mapping[str, int]],
     ) -> None:
         self._pids = pids
-        self._client = httpx.Client(
-            base_url=url, timeout=5.0, headers={"Authorization": f"Bearer {key}"}
-        )
+        self._address = urlsplit(url)
+        self._headers = {
+            "Authorization": f"Bearer {key}",
+            "Content-Type": "application/json",
+            "Connection": "close",
+        }
         self._host, self._processes = HostReader(data_dir), ProcessReader()
         self._database = DatabaseReader(conninfo)
         self._stop = threading.Event()
@@ -65,7 +70,6 @@ class SelfWatch:
             turn += 1
             self._stop.wait(EVERY_SECONDS)
         self._database.close()
-        self._client.close()
 
     def _read(self, turn: int) -> list[Figure]:
         figures: list[Figure] = []
@@ -86,25 +90,39 @@ class SelfWatch:
         return figures
 
     def _read_metrics(self) -> Iterable[Figure]:
-        response = self._client.get("/metrics")
-        response.raise_for_status()
-        return read_exposition(response.text)
+        status, text = self._ask("GET", "/metrics")
+        if status != 200:
+            raise RuntimeError(f"{status} {text[:200]}")
+        return read_exposition(text)
 
     def _send(self, samples: list[dict[str, object]]) -> None:
         self._waiting = [*self._waiting, *samples][-MOST_KEPT:]
         try:
-            response = self._client.post("/api/v1/metrics", json={"samples": self._waiting})
-        except httpx.HTTPError as exc:
+            status, text = self._ask(
+                "POST", "/api/v1/metrics", json.dumps({"samples": self._waiting}).encode()
+            )
+        except (OSError, http.client.HTTPException) as exc:
             self._complain("sending", exc)
             return
-        if response.status_code >= 500 or response.status_code == 429:
-            self._complain("sending", RuntimeError(f"{response.status_code} {response.text[:200]}"))
-            return
-        self._waiting = []
-        if response.is_success:
+        is_kept = status >= 500 or status == 429
+        if not is_kept:
+            self._waiting = []
+        if 200 <= status < 300:
             self._settle("sending")
         else:
-            self._complain("sending", RuntimeError(f"{response.status_code} {response.text[:200]}"))
+            self._complain("sending", RuntimeError(f"{status} {text[:200]}"))
+
+    def _ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, str]:
+        """The status and the body of the answer. Every few seconds, a connection is cheap."""
+        connection = http.client.HTTPConnection(
+            self._address.hostname or "", self._address.port, timeout=TIMEOUT_SECONDS
+        )
+        try:
+            connection.request(method, path, body, self._headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode(errors="replace")
+        finally:
+            connection.close()
 
     def _complain(self, what: str, exc: Exception) -> None:
         if what not in self._complaints:

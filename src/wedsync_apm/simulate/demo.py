@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -10,7 +9,7 @@ from typing import Final
 from wedsync_apm.administration import furnish, store
 from wedsync_apm.bootstrap import named_id, new_password
 from wedsync_apm.config import load_or_create_secret
-from wedsync_apm.organizations.demo import DEMO_FILE, DemoPerson, save_demo_people
+from wedsync_apm.organizations.demo import DEMO_FILE, DemoLogin, DemoPerson, save_demo_people
 from wedsync_apm.organizations.keys import make_key
 from wedsync_apm.organizations.passwords import hash_password
 from wedsync_apm.simulate.planner import Plan, next_saturdays, plan_on, plan_today
@@ -19,15 +18,6 @@ from wedsync_apm.types import Channel, EscalationLevel, KeyScope, Role
 
 ACTOR: Final = "demo"
 WEDDINGS_AHEAD: Final = 4
-
-
-@dataclass(frozen=True, slots=True)
-class DemoLogin:
-    """What a visitor needs to sign in as somebody."""
-
-    email: str
-    note: str
-    password: str = field(repr=False)
 
 
 class Hashes:
@@ -128,6 +118,7 @@ def _put_vendor(cx: store.AdminConnection, vendor: Vendor, data_dir: Path) -> No
     )
     furnish.put_rules(cx, vendor.id, vendor.rules)
     furnish.put_checks(cx, vendor.id, vendor.checks)
+    furnish.put_dashboards(cx, vendor.id, vendor.vendor_type)
 
 
 def _put_person(

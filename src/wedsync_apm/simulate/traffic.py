@@ -180,15 +180,20 @@ def _as_json(sample: Sample) -> Mapping[str, Any]:
 
 
 def history_times(now: datetime, sent_until: datetime | None, hours: float) -> list[datetime]:
-    """The whole minutes of the last hours that have not been sent yet."""
+    """The last second of each minute of the last hours that has not been sent yet.
+
+    A counter's rise belongs to the minute of the later sample: one taken at a minute's end gives
+    each minute its own, also that in which the live samples begin.
+    """
     first = now - timedelta(hours=hours)
     if sent_until is not None and sent_until > first:
         first = sent_until
-    minute = first.replace(second=0, microsecond=0) + HISTORY_STEP
+    at = first.replace(second=59, microsecond=0)
     times = []
-    while minute < now - HISTORY_STEP:
-        times.append(minute)
-        minute += HISTORY_STEP
+    while at < now:
+        if at > first:
+            times.append(at)
+        at += HISTORY_STEP
     return times
 
 

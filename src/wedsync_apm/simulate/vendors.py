@@ -219,7 +219,11 @@ VENDORS: Final = (
         "+44 1632 960101",
         # A florist who travels: some venue of these three is in its wedding day at any hour.
         (KENT, SINGAPORE, HUDSON),
-        (("Amelia Hart & Rohan Mehta", "A & R"), ("Beth Lowe & Dan Price", "B & D")),
+        (
+            ("Amelia Hart & Rohan Mehta", "A & R"),
+            ("Beth Lowe & Dan Price", "B & D"),
+            ("Grace Obi & Finn Carter", "G & F"),
+        ),
         (
             Person(
                 "florist",
