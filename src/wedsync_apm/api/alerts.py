@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 from litestar import delete, get, patch, post
-from litestar.params import FromQuery, JSONBody
+from litestar.params import JSONBody
 
 from wedsync_apm.api.crud import merge, partial_of
 from wedsync_apm.api.durations import Duration, read_duration, write_duration
@@ -28,8 +28,33 @@ from wedsync_apm.api.requests import (
 )
 from wedsync_apm.rules import store
 from wedsync_apm.rules.aggregate import Aggregation
-from wedsync_apm.rules.model import AlertRule, NoDataPolicy, Operator, RuleDraft
+from wedsync_apm.rules.model import (
+    AlertRule,
+    Baseline,
+    NoDataPolicy,
+    Operator,
+    RuleDraft,
+    RuleKind,
+)
+from wedsync_apm.rules.selectors import Match, TagSelector
 from wedsync_apm.types import Channel, Severity
+
+
+class TagCondition(msgspec.Struct, forbid_unknown_fields=True):
+    """What a tag of a series has to be. A tag that is not there counts as the empty text."""
+
+    tag: str
+    match: Match = Match.EQUAL
+    values: list[str] = msgspec.field(default_factory=list)
+    """One; for `in` one or several, for `absent` none."""
+
+
+_PROXIMITY: Final = (
+    "By `days_before`, `evening_before`, `window`, `after`, a guard (`enhanced`, `maximum`), "
+    "or a phase of the day (`set_up`, `ceremony`, `reception`, `tear_down`, `day`, "
+    "`declared`), which beats its grade"
+)
+ByProximity = Annotated[dict[str, float], msgspec.Meta(description=_PROXIMITY)]
 
 
 class AlertInput(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -38,26 +63,56 @@ class AlertInput(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     alert_name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
     metric_pattern: Annotated[
         str,
-        msgspec.Meta(min_length=1, max_length=256, description="A glob over `service.metric`"),
-    ]
+        msgspec.Meta(
+            max_length=256,
+            description="A glob over `service.metric`; empty for a composite rule",
+        ),
+    ] = ""
     comparison_operator: Operator
     threshold_value: float
+    rule_kind: RuleKind = RuleKind.THRESHOLD
     description: Annotated[str, msgspec.Meta(max_length=10_000)] = ""
     tag_filter: dict[str, str] = msgspec.field(default_factory=dict)
+    tag_selectors: list[TagCondition] = msgspec.field(default_factory=list)
+    group_by: list[str] | None = None
+    """Tags whose values make the instances; `[]`: one for all; null: each series by itself."""
     aggregation: Aggregation = Aggregation.AVG
     evaluation_window: Duration = "5m"
     for_duration: Duration = "0s"
+    keep_firing_for: Duration = "0s"
     clear_threshold_value: float | None = None
     no_data_policy: NoDataPolicy = NoDataPolicy.KEEP
+    """What silence means."""
+    stale_policy: NoDataPolicy = NoDataPolicy.OK
+    """What it means that the sender said that the series is over."""
     severity: Severity = Severity.WARNING
     notification_channels: list[Channel] = msgspec.field(default_factory=lambda: [Channel.EMAIL])
     wedding_day_override: bool = True
     wedding_day_threshold_value: float | None = None
     wedding_day_severity: Severity | None = None
+    wedding_factors: ByProximity = msgspec.field(default_factory=dict)
+    wedding_thresholds: ByProximity = msgspec.field(default_factory=dict)
     cooldown_period: Duration = "5m"
+    flap_changes: int = 0
+    """So many beginnings and ends within `flap_window` are one alarm that goes on; 0: never."""
+    flap_window: Duration = "10m"
     auto_resolve: bool = True
+    opens_incident: bool = True
+    """False for a rule that only composite rules count."""
     is_active: bool = True
     vendor_text: dict[str, Any] = msgspec.field(default_factory=dict)
+    denominator_pattern: Annotated[str, msgspec.Meta(max_length=256)] | None = None
+    """Ratio and burn rate: what is divided by."""
+    denominator_selectors: list[TagCondition] = msgspec.field(default_factory=list)
+    objective: float | None = None
+    """Burn rate: the share that shall be good, 0.999."""
+    short_window: Duration | None = None
+    """Burn rate: null is a twelfth of `evaluation_window`."""
+    baseline: Baseline | None = None
+    baseline_weeks: int = 4
+    horizon: Duration | None = None
+    """Deadline: how far ahead; null is the end of the next wedding."""
+    member_rule_ids: list[UUID] = msgspec.field(default_factory=list)
 
 
 class Alert(AlertInput, kw_only=True, forbid_unknown_fields=False):
@@ -72,72 +127,40 @@ class Alert(AlertInput, kw_only=True, forbid_unknown_fields=False):
     updated_at: datetime
 
 
-class Verdict(msgspec.Struct, kw_only=True):
-    """How the rule was last judged on one series, and by which number."""
-
-    series_id: int
-    service_name: str
-    metric_name: str
-    tags: dict[str, Any]
-    unit: str | None
-    state: str
-    metric_value: float | None
-    threshold_value: float
-    threshold_source: str
-    """`rule`, `wedding_value` (the rule's own for a wedding), or `wedding_factor`."""
-    phase: str | None
-    wedding_id: UUID | None
-    sample_count: int
-    pending_since: datetime | None
-    firing_since: datetime | None
-    changed_at: datetime
-    evaluated_at: datetime
-
-
-class Judgement(msgspec.Struct, kw_only=True):
-    """What the rule makes of one series at the instant asked for, from its samples alone."""
-
-    series_id: int
-    service_name: str
-    metric_name: str
-    tags: dict[str, Any]
-    unit: str | None
-    metric_value: float | None
-    sample_count: int
-    threshold_value: float
-    threshold_source: str
-    phase: str | None
-    wedding_id: UUID | None
-    is_breached: bool
-
-
-class Explanation(msgspec.Struct, kw_only=True):
-    """Why the rule says what it says: `verdicts` as the engine last stored them, or, where an
-    instant was asked for, `judgements` made anew for it."""
-
-    alert_id: UUID
-    at: datetime | None
-    verdicts: list[Verdict]
-    judgements: list[Judgement]
-
-
 AlertChanges = partial_of(AlertInput)
+_DURATIONS: Final = (
+    "evaluation_window",
+    "for_duration",
+    "keep_firing_for",
+    "cooldown_period",
+    "flap_window",
+    "short_window",
+    "horizon",
+)
 
 
 def draft_of(data: JSONBody[AlertInput]) -> RuleDraft:
     """The rule's own words. Raises NotValid for a duration that is none."""
     values = msgspec.structs.asdict(data)
-    for name in ("evaluation_window", "for_duration", "cooldown_period"):
-        values[name] = read_duration(name, values[name])
-    values["notification_channels"] = tuple(data.notification_channels)
+    for name in _DURATIONS:
+        if values[name] is not None:
+            values[name] = read_duration(name, values[name])
+    for name in ("notification_channels", "member_rule_ids", "group_by"):
+        if values[name] is not None:
+            values[name] = tuple(values[name])
+    for name in ("tag_selectors", "denominator_selectors"):
+        values[name] = tuple(
+            TagSelector(one.tag, one.match, tuple(one.values)) for one in values[name]
+        )
     return RuleDraft(**values)
 
 
 def alert_out(rule: AlertRule) -> Alert:
     """The rule as answers show it."""
     values = {name: getattr(rule, name) for name in Alert.__struct_fields__}
-    for name in ("evaluation_window", "for_duration", "cooldown_period"):
-        values[name] = write_duration(values[name])
+    for name in _DURATIONS:
+        if values[name] is not None:
+            values[name] = write_duration(values[name])
     return msgspec.convert(values, Alert, from_attributes=True)
 
 
@@ -204,69 +227,10 @@ async def delete_alert(request: ApiRequest, id: Id) -> None:
         await store.delete_rule(cx, id)
 
 
-@get("/api/v1/alerts/{id:uuid}/explain", tags=["alerts"])
-async def explain_alert(
-    request: ApiRequest, id: Id, at: FromQuery[datetime | None] = None
-) -> Explanation:
-    """Say which threshold counted for each series, where it comes from, the wedding phase, and
-    how many samples it was judged by."""
-    async with request.tenant() as cx:
-        rule = await store.find_rule(cx, id)
-        verdicts = [] if at else await store.list_verdicts(cx, rule)
-        judgements = await store.explain_rule(cx, rule, at) if at else []
-    return Explanation(
-        alert_id=rule.id,
-        at=at,
-        verdicts=[_verdict_out(one) for one in verdicts],
-        judgements=[_judgement_out(one) for one in judgements],
-    )
-
-
-def _verdict_out(one: store.Verdict) -> Verdict:
-    return Verdict(
-        **_series_out(one.series),
-        state=one.standing.state.value,
-        metric_value=one.standing.value,
-        threshold_value=one.standing.limit.value,
-        threshold_source=one.standing.limit.source.value,
-        phase=one.standing.limit.phase,
-        wedding_id=one.standing.limit.wedding_id,
-        sample_count=one.standing.sample_count,
-        pending_since=one.standing.pending_since,
-        firing_since=one.standing.firing_since,
-        changed_at=one.standing.changed_at,
-        evaluated_at=one.standing.evaluated_at,
-    )
-
-
-def _judgement_out(one: store.Explanation) -> Judgement:
-    return Judgement(
-        **_series_out(one.series),
-        metric_value=one.value,
-        sample_count=one.sample_count,
-        threshold_value=one.limit.value,
-        threshold_source=one.limit.source.value,
-        phase=one.limit.phase,
-        wedding_id=one.limit.wedding_id,
-        is_breached=one.is_breached,
-    )
-
-
-def _series_out(series: store.NamedSeries) -> dict[str, Any]:
-    return {
-        "series_id": series.id,
-        "service_name": series.service_name,
-        "metric_name": series.metric_name,
-        "tags": dict(series.tags),
-        "unit": series.unit,
-    }
-
-
 HANDLERS: Final = (
     list_alerts,
     create_alert,
     read_alert,
     patch("/api/v1/alerts/{id:uuid}", tags=["alerts"])(change_alert),
     delete_alert,
-    explain_alert,
 )

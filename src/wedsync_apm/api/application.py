@@ -21,14 +21,34 @@ from wedsync_apm.api import (
     alerts,
     annotations,
     configurations,
-    events,
+    contact_secrets,
+    dashboards,
+    deliveries,
+    drills,
+    emergency_contacts,
+    freeze,
+    guard,
+    heartbeats,
+    incident_reviews,
+    incident_updates,
     incidents,
+    judgements,
+    ladders,
+    notification_rules,
+    on_call,
     paging,
     platform,
     process,
+    quiet_hours,
+    readiness,
     samples_out,
+    silences,
+    status_page,
+    verification,
     watching,
+    webhooks,
     weddings,
+    who_is_on_call,
 )
 from wedsync_apm.api.authentication import AuthenticationMiddleware
 from wedsync_apm.api.openapi import OPENAPI, Description
@@ -43,15 +63,35 @@ BODY_BYTES: Final = 1024 * 1024
 HANDLERS: Final = (
     *access.HANDLERS,
     *alerts.HANDLERS,
+    *judgements.HANDLERS,
     *incidents.HANDLERS,
+    *incident_updates.HANDLERS,
+    *incident_reviews.HANDLERS,
+    *emergency_contacts.HANDLERS,
     *paging.HANDLERS,
+    *ladders.HANDLERS,
+    *notification_rules.HANDLERS,
+    *deliveries.HANDLERS,
+    *drills.HANDLERS,
+    *on_call.HANDLERS,
+    *who_is_on_call.HANDLERS,
+    *quiet_hours.HANDLERS,
+    *verification.HANDLERS,
+    *contact_secrets.HANDLERS,
     *watching.HANDLERS,
+    *dashboards.HANDLERS,
+    *webhooks.HANDLERS,
     *weddings.HANDLERS,
+    *guard.HANDLERS,
+    *freeze.HANDLERS,
+    *readiness.HANDLERS,
     *configurations.HANDLERS,
     *platform.HANDLERS,
     *samples_out.HANDLERS,
     *annotations.HANDLERS,
-    *events.HANDLERS,
+    *silences.HANDLERS,
+    *heartbeats.HANDLERS,
+    *status_page.HANDLERS,
     *process.HANDLERS,
 )
 REQUESTS = Counter(
@@ -86,11 +126,16 @@ def make_application(
         openapi_config=OPENAPI,
         plugins=[description],
         request_max_body_size=BODY_BYTES,
-        state=State({"services": services, "together": Together(services.pool), **(state or {})}),
+        state=State(working(services, state)),
         logging_config=None,
     )
     description.attach(app)
     return app
+
+
+def working(services: Services, more: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What an application works with, as its state has it."""
+    return {"services": services, "together": Together(services.pool), **(more or {})}
 
 
 def finish_answer(response: Response[Any]) -> Response[Any]:

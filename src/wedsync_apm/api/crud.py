@@ -5,7 +5,7 @@ nothing else: paging, the choice of the organization, idempotency, and which of 
 answer are decided here once.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, Union, get_type_hints
 from uuid import UUID
@@ -14,7 +14,6 @@ import msgspec
 from litestar import delete, get, patch, post
 from litestar.handlers import HTTPRouteHandler
 
-from wedsync_apm.api.problems import field_error
 from wedsync_apm.api.requests import (
     DEFAULT_LIMIT,
     ApiRequest,
@@ -35,6 +34,7 @@ from wedsync_apm.api.requests import (
 from wedsync_apm.db.nouns import Noun
 from wedsync_apm.db.pool import Connection
 from wedsync_apm.errors import Forbidden, NotFound, NotValid
+from wedsync_apm.shapes import field_error
 
 In = TypeVar("In", bound=msgspec.Struct)
 Out = TypeVar("Out", bound=msgspec.Struct)
@@ -53,6 +53,8 @@ class Resource(Generic[In, Out]):
     output: type[Out]
     to_values: Callable[[In], Values] = msgspec.to_builtins
     """What is written to the database of a checked input."""
+    verify: Callable[[ApiRequest, Any], Awaitable[None]] | None = None
+    """Looks beyond the input, or the changes, before any transaction begins; raises NotValid."""
 
     @property
     def name(self) -> str:
@@ -121,6 +123,8 @@ def routes(resource: Resource[Any, Any]) -> list[HTTPRouteHandler]:
     async def create_row(
         request: ApiRequest, data: Any, organization_id: Organization = None
     ) -> Any:
+        if resource.verify is not None:
+            await resource.verify(request, data)
         async with request.tenant() as cx:
             owner = await one_organization(cx, organization_id)
             earlier, request_hash = await earlier_answer(cx, request, owner)
@@ -144,6 +148,8 @@ def routes(resource: Resource[Any, Any]) -> list[HTTPRouteHandler]:
         return shape(resource.output, row)
 
     async def change_row(request: ApiRequest, id: Id, data: Any) -> Any:
+        if resource.verify is not None:
+            await resource.verify(request, data)
         async with request.tenant() as cx:
             present = await resource.noun.find_row(cx, id)
             if present is None:

@@ -1,13 +1,27 @@
 """Incidents: the list, one with its timeline, and what a person does with it."""
 
-from datetime import date, datetime
-from typing import Annotated, Any, Final
+import math
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
 import msgspec
 from litestar import get, post
 from litestar.params import FromQuery, JSONBody, QueryParameter
 
+from wedsync_apm.api.incident_bodies import (
+    BlastRadius,
+    HeldBack,
+    IncidentDetail,
+    IncidentInput,
+    IncidentOut,
+    NextStep,
+    NoteInput,
+    Part,
+    Remark,
+    TimelineEntry,
+    entry_out,
+    incident_out,
+)
 from wedsync_apm.api.requests import (
     DEFAULT_LIMIT,
     ApiRequest,
@@ -26,121 +40,17 @@ from wedsync_apm.api.requests import (
 from wedsync_apm.clock import utcnow
 from wedsync_apm.errors import FieldError, NotValid
 from wedsync_apm.incidents import store
-from wedsync_apm.incidents.model import Action, Event, Incident
-from wedsync_apm.types import EscalationLevel, IncidentStatus, Priority, Severity
+from wedsync_apm.incidents.model import Action, blast_radius
+from wedsync_apm.types import IncidentStatus, Severity
 
-Note = Annotated[str, msgspec.Meta(max_length=10_000)]
-
-
-class AffectedWedding(msgspec.Struct, kw_only=True):
-    """A wedding under way when it began: initials and times, never names."""
-
-    wedding_id: UUID | None
-    wedding_date: date | None
-    initials: str
-    phase: str
-    time_zone: str
-    next_milestone_at: datetime | None
-
-
-class VendorText(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What the vendor reads."""
-
-    subject: str = ""
-    problem: str = ""
-    still_works: str = ""
-    what_to_do: list[str] = []
-
-
-class IncidentOut(msgspec.Struct, kw_only=True):
-    """An incident."""
-
-    id: UUID
-    number: int
-    organization_id: UUID
-    alert_id: UUID | None
-    title: str
-    status: IncidentStatus
-    severity: Severity
-    priority: Priority
-    escalation_level: EscalationLevel
-    dedup_key: str
-    generation: int
-    detected_at: datetime
-    acknowledged_at: datetime | None
-    acknowledged_by: UUID | None
-    acknowledged_by_name: str | None
-    investigating_at: datetime | None
-    resolved_at: datetime | None
-    resolved_by: UUID | None
-    closed_at: datetime | None
-    reopened_at: datetime | None
-    next_update_at: datetime | None
-    metric_value: float | None
-    threshold_value: float | None
-    threshold_source: str | None
-    repeat_count: int
-    last_seen_at: datetime
-    was_wedding_day: bool
-    wedding_date: date | None
-    wedding_phase: str | None
-    affected_weddings: list[AffectedWedding]
-    vendor_text: VendorText
-    merged_into: UUID | None
-    created_by: UUID | None
-    created_at: datetime
-    updated_at: datetime
-
-
-class TimelineEntry(msgspec.Struct, kw_only=True):
-    """A line of the timeline."""
-
-    id: int
-    at: datetime
-    kind: str
-    actor: str
-    actor_id: UUID | None
-    message: str
-    detail: dict[str, Any]
-
-
-class NextStep(msgspec.Struct, kw_only=True):
-    """The rung of the ladder that is due next."""
-
-    position: int
-    level: EscalationLevel
-    at: datetime
-    contact_method_ids: list[UUID]
-
-
-class IncidentDetail(IncidentOut, kw_only=True):
-    """An incident with its timeline, and who is called next."""
-
-    timeline: list[TimelineEntry]
-    next_step: NextStep | None
-
-
-class IncidentInput(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What a person reports."""
-
-    title: Annotated[str, msgspec.Meta(min_length=1, max_length=300)]
-    severity: Severity = Severity.WARNING
-    description: Note = ""
-    vendor_text: VendorText = msgspec.field(default_factory=VendorText)
-
-
-class Remark(msgspec.Struct, forbid_unknown_fields=True):
-    """A word for the timeline beside the change."""
-
-    message: Note = ""
-
-
-class NoteInput(msgspec.Struct, forbid_unknown_fields=True):
-    """A note for the timeline."""
-
-    message: Annotated[str, msgspec.Meta(min_length=1, max_length=10_000)]
-
-
+Sort = Annotated[
+    Literal["newest", "urgency"],
+    QueryParameter(
+        required=False,
+        description="`urgency`: what is not over, by priority, then by how soon a wedding's next "
+        "part begins; all of it, without pages",
+    ),
+]
 Statuses = Annotated[
     str | None,
     QueryParameter(
@@ -162,16 +72,6 @@ def read_statuses(text: str | None) -> list[IncidentStatus] | None:
     return [IncidentStatus(name) for name in wanted]
 
 
-def incident_out(incident: Incident) -> IncidentOut:
-    """The incident as answers show it."""
-    return msgspec.convert(incident, IncidentOut, from_attributes=True)
-
-
-def entry_out(event: Event) -> TimelineEntry:
-    """A line of the timeline as answers show it."""
-    return msgspec.convert(event, TimelineEntry, from_attributes=True)
-
-
 @get("/api/v1/incidents", tags=["incidents"])
 async def list_incidents(
     request: ApiRequest,
@@ -180,15 +80,26 @@ async def list_incidents(
     status: Statuses = None,
     alert_id: FromQuery[UUID | None] = None,
     severity_min: FromQuery[Severity | None] = None,
+    sort: Sort = "newest",
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> Page[IncidentOut]:
-    """List incidents, newest first."""
+    """List incidents, newest first, or what is not over by its urgency."""
     place = read_cursor(cursor)
     statuses = read_statuses(status)
     async with request.tenant() as cx:
         if organization_id is not None:
             await visible_organizations(cx, organization_id)
+        if sort == "urgency":
+            live = await store.list_live_incidents(cx, organization_id)
+            shown = [
+                one
+                for one in live
+                if (not statuses or one.status in statuses)
+                and (alert_id is None or one.alert_id == alert_id)
+                and (severity_min is None or one.severity.rank >= severity_min.rank)
+            ]
+            return Page([incident_out(one) for one in shown], None)
         page = await store.list_incidents(
             cx,
             organization_id=organization_id,
@@ -234,10 +145,26 @@ async def read_incident(request: ApiRequest, id: Id) -> IncidentDetail:
         incident = await store.find_incident(cx, id)
         events = await store.list_events(cx, incident)
         step = await store.find_next_step(cx, incident)
+        held = await store.find_held_back(cx, incident)
+        parts = await store.list_parts(cx, incident)
+    blast = blast_radius(incident, utcnow())
+    left = blast.time_left
     return IncidentDetail(
         **msgspec.structs.asdict(incident_out(incident)),
         timeline=[entry_out(event) for event in events],
         next_step=None if step is None else msgspec.convert(step, NextStep, from_attributes=True),
+        held_back=None if held is None else msgspec.convert(held, HeldBack, from_attributes=True),
+        blast_radius=BlastRadius(
+            weddings=blast.weddings,
+            phase=blast.phase,
+            next_milestone_at=blast.next_milestone_at,
+            next_phase=blast.next_phase,
+            ceremony_at=blast.ceremony_at,
+            minutes_to_next_milestone=None
+            if left is None
+            else math.ceil(left.total_seconds() / 60),
+        ),
+        parts=[msgspec.convert(part, Part, from_attributes=True) for part in parts],
     )
 
 

@@ -17,6 +17,7 @@ from litestar.plugins import InitPlugin
 from wedsync_apm import __version__
 from wedsync_apm.api.authentication import PUBLIC
 from wedsync_apm.api.requests import ApiRequest
+from wedsync_apm.live.model import TOPICS
 
 OPENAPI: Final = OpenAPIConfig(
     title="WedSync APM",
@@ -136,6 +137,32 @@ _INGEST: Final[dict[str, Any]] = {
             "default": _ANY_PROBLEM,
         },
     },
+    "/api/v1/heartbeats/{id}": {
+        "summary": "Ping a heartbeat",
+        "description": (
+            "GET and HEAD do the same. `/start` and `/fail` behind the token say that a run begins "
+            "or has failed; a number is its exit code. The body is not read."
+        ),
+        "operationId": "pingHeartbeat",
+        "tags": ["heartbeats"],
+        "security": [],
+        "parameters": [
+            {
+                "name": "id",
+                "in": "path",
+                "required": True,
+                "description": "The token, not the id",
+                "schema": {"type": "string", "pattern": "^hb_[A-Za-z0-9_-]{43}$"},
+            }
+        ],
+        "responses": {
+            "200": {
+                "description": "What it leads to: up, started, down or paused",
+                "content": {"text/plain": {"schema": {"type": "string"}}},
+            },
+            "404": {"description": "There is no such heartbeat"},
+        },
+    },
     "/prometheus/api/v1/write": {
         "summary": "Prometheus remote write 1.0",
         "operationId": "remoteWrite",
@@ -147,6 +174,64 @@ _INGEST: Final[dict[str, Any]] = {
         "responses": {
             "204": {"description": "Everything is committed"},
             "400": {"description": "Some of it was not valid; the rest is committed"},
+        },
+    },
+}
+
+
+_TOPICS: Final = {
+    "name": "topics",
+    "in": "query",
+    "required": False,
+    "description": "Comma-separated, of " + ", ".join(sorted(TOPICS)) + " and "
+    "metric:service.name; all of the former if none",
+    "schema": {"type": "string"},
+}
+_LIVE: Final[dict[str, Any]] = {
+    "/api/v1/events": {
+        "summary": "Follow what changes, as Server-Sent Events",
+        "description": (
+            "Each event says who, what and which one; fetch the content with the other paths. "
+            "After `resync`, or `hello` that is not `resumed`, read everything you show anew."
+        ),
+        "operationId": "followEvents",
+        "tags": ["live"],
+        "parameters": [
+            _TOPICS,
+            {
+                "name": "organization_id",
+                "in": "query",
+                "required": False,
+                "description": "One of your organizations; all of them if none",
+                "schema": {"type": "string", "format": "uuid"},
+            },
+            {
+                "name": "Last-Event-ID",
+                "in": "header",
+                "required": False,
+                "description": "Goes on behind that event",
+                "schema": {"type": "string"},
+            },
+        ],
+        "responses": {
+            "200": {
+                "description": "Events until one of the two ends",
+                "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            },
+            "default": _ANY_PROBLEM,
+        },
+    },
+    "/api/v1/live": {
+        "summary": "Follow what changes, over a WebSocket",
+        "description": (
+            'The first message is `{"type":"subscribe","topics":[…],"token":"…"}`; the messages '
+            "that come are those of `/api/v1/events`."
+        ),
+        "operationId": "followLive",
+        "tags": ["live"],
+        "responses": {
+            "101": {"description": "Speaks WebSocket from here on"},
+            "default": _ANY_PROBLEM,
         },
     },
 }
@@ -165,6 +250,8 @@ def describe(app: Litestar) -> dict[str, Any]:
                 _complete(app, path, method, operation)
     for path, operation in _INGEST.items():
         document["paths"].setdefault(path, {})["post"] = operation
+    for path, operation in _LIVE.items():
+        document["paths"].setdefault(path, {})["get"] = operation
     return document
 
 

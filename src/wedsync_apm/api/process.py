@@ -21,8 +21,10 @@ PATIENCE_SECONDS: Final = 2.0
 ENGINE_SECONDS: Final = 15.0
 """The engine's cycles run every second; a restart of it takes some."""
 
-DATABASE_UP = Gauge("wedsync_apm_database_up", "Whether the database answers: 1 or 0")
-READY = Gauge("wedsync_apm_ready", "Whether database, schema and engine are as they should be")
+DATABASE_UP = Gauge("wedsync_apm_database_up", "Whether the database answers: 1 or 0", of_all=True)
+READY = Gauge(
+    "wedsync_apm_ready", "Whether database, schema and engine are as they should be", of_all=True
+)
 
 
 class Health(msgspec.Struct, kw_only=True):
@@ -75,7 +77,7 @@ async def read_telemetry(request: ApiRequest) -> Response[Any]:
     """Our own telemetry as Prometheus text; whether the database answers is asked on the way."""
     await check_readiness(request.services.pool)
     return Response(
-        render_prometheus(),
+        render_prometheus(request.services.published.snapshots_elsewhere()),
         media_type="text/plain; version=0.0.4",
         headers={"cache-control": "no-store"},
     )

@@ -22,11 +22,10 @@ from wedsync_apm.api.requests import (
     one_organization,
 )
 from wedsync_apm.api.together import Together
-from wedsync_apm.clock import utcnow
-from wedsync_apm.config import Settings
+from wedsync_apm.clock import EARLIEST, LATEST, is_usable, utcnow
 from wedsync_apm.errors import FieldError, Forbidden, NotValid
 from wedsync_apm.metrics import store
-from wedsync_apm.metrics.range_questions import RangeQuestion, RangeWanted
+from wedsync_apm.metrics.range_questions import RangeQuestion, range_wanted
 from wedsync_apm.metrics.ranges import Aggregation
 from wedsync_apm.metrics.usage.store import measure_usage
 from wedsync_apm.organizations.identity import actor_of
@@ -107,31 +106,18 @@ def read_time(name: str, text: str | None) -> datetime | None:
         return None
     with suppress(ValueError):
         seconds = float(text)
-        if 0 <= seconds < 2**36:
+        if 0 <= seconds < LATEST.timestamp():
             return datetime.fromtimestamp(seconds, UTC)
     with suppress(ValueError):
         # A `+` in a query string arrives as a blank.
         at = datetime.fromisoformat(re.sub(r" (\d\d:?\d\d)$", r"+\1", text))
-        if at.tzinfo is not None:
+        if is_usable(at):
             return at
-    reason = "must be RFC 3339 with its offset, like 2026-06-06T14:00:00Z, or Unix seconds"
+    reason = (
+        "must be RFC 3339 with its offset, like 2026-06-06T14:00:00Z, or Unix seconds,"
+        f" from {EARLIEST.year} to {LATEST.year - 1}"
+    )
     raise NotValid(errors=[FieldError(name, reason)])
-
-
-def range_wanted(
-    settings: Settings, start: datetime, end: datetime, step: timedelta | None
-) -> RangeWanted:
-    """A range, with the platform's terms of each level."""
-    days = {
-        "raw": settings.retention_raw_days,
-        "1m": settings.retention_1m_days,
-        "5m": settings.retention_5m_days,
-        "1h": settings.retention_1h_days,
-        "1d": settings.retention_1d_days,
-    }
-    terms = {level: timedelta(days=count) for level, count in days.items()}
-    most = timedelta(days=settings.retention_most_days) or timedelta.max
-    return RangeWanted(start, end, step, utcnow(), terms, most)
 
 
 def tags_in(request: ApiRequest) -> dict[str, str]:
@@ -212,7 +198,7 @@ async def query_range(
         names = [name.strip() for name in group_by.split(",") if name.strip()]
     if request.identity.only_sends_samples:
         raise Forbidden("This key may only send samples.")
-    wanted = range_wanted(request.services.settings, since, until, wide)
+    wanted = range_wanted(request.services.settings, since, until, wide, utcnow())
     asked = RangeQuestion(metric, wanted, agg, tags_in(request), names)
     together: Together = request.app.state.together
     answer = await together.read_range(actor_of(request.identity), organization_id, asked)

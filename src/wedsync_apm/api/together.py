@@ -16,9 +16,9 @@ from uuid import UUID
 from wedsync_apm.api.requests import choose
 from wedsync_apm.db.pool import Pool
 from wedsync_apm.db.tenant import Actor, tenant_tx
-from wedsync_apm.metrics.expression.evaluate import Vector
-from wedsync_apm.metrics.expression.read import Need, read_leaves, take_leaves
-from wedsync_apm.metrics.expression.syntax import BadExpression, Leaf, NotAnswered
+from wedsync_apm.metrics.expression.plan import Need
+from wedsync_apm.metrics.expression.read import Taken, read_leaves, take_leaves
+from wedsync_apm.metrics.expression.vectors import Ranges, Vector
 from wedsync_apm.metrics.range_questions import RangeMemo, RangeQuestion, prepare_ranges
 from wedsync_apm.metrics.ranges import RangeAnswer
 from wedsync_apm.organizations.store import find_standing
@@ -58,13 +58,15 @@ class Together:
 
     async def read(
         self, actor: Actor, organization_id: UUID | None, needs: Sequence[Need]
-    ) -> dict[Leaf, Vector]:
+    ) -> dict[Need, Vector | Ranges]:
         """What the needs of one expression come to; each block is read once for all expressions.
 
         Raises NotFound and NotValid for the organization, NotValid and NotAnswered for too much,
         and BadExpression.
         """
-        answer: asyncio.Future[dict[Leaf, Vector]] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[dict[Need, Vector | Ranges]] = (
+            asyncio.get_running_loop().create_future()
+        )
         self._ask((actor, organization_id), _Question(answer, needs=needs))
         return await answer
 
@@ -134,14 +136,14 @@ class Together:
                 question.answer.set_result(answers[question.asked])
 
 
-def _give(question: _Question, taken: Mapping[Need, Vector | BadExpression | NotAnswered]) -> None:
-    mine: dict[Leaf, Vector] = {}
+def _give(question: _Question, taken: Mapping[Need, Taken]) -> None:
+    mine: dict[Need, Vector | Ranges] = {}
     for need in question.needs:
         one = taken[need]
-        if not isinstance(one, Vector):
+        if not isinstance(one, Vector | Ranges):
             _tell(question, one)
             return
-        mine[need.leaf] = one
+        mine[need] = one
     if not question.answer.done():
         question.answer.set_result(mine)
 

@@ -1,6 +1,8 @@
-"""The wedding calendar: weddings with their phases, and what day it is."""
+"""The wedding calendar: weddings with their phases, who shares them, and what day it is."""
 
-from datetime import date, datetime
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -8,6 +10,7 @@ import msgspec
 from litestar import delete, get, patch, post
 from litestar.params import JSONBody, QueryParameter
 
+from wedsync_apm.api import wedding_imports
 from wedsync_apm.api.crud import merge, partial_of
 from wedsync_apm.api.requests import (
     DEFAULT_LIMIT,
@@ -26,20 +29,31 @@ from wedsync_apm.api.requests import (
     shape,
     visible_organizations,
 )
-from wedsync_apm.errors import NotFound
+from wedsync_apm.errors import FieldError, NotFound, NotValid
 from wedsync_apm.weddings import store
-from wedsync_apm.weddings.model import Phase, WeddingDraft, WeddingStatus, Window
+from wedsync_apm.weddings.model import Audience, Phase, WeddingDraft, WeddingStatus, Window
 
+LONGEST_CALENDAR: Final = timedelta(days=400)
+MOST_PHASES: Final = 2000
 From = Annotated[date | None, QueryParameter(name="from", required=False)]
 To = Annotated[date | None, QueryParameter(name="to", required=False)]
 
 
+Local = Annotated[datetime, msgspec.Meta(tz=False)]
+
+
 class PhaseWindow(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """When a phase begins and ends, each with its offset."""
+    """When a phase begins and ends: by the venue's clock (`starts_local` and `ends_local`, without
+    offset), or as instants (`starts_at` and `ends_at`, with their offset); never both.
+
+    The venue's clock is what is kept. Answers name all four.
+    """
 
     phase: Phase
-    starts_at: datetime
-    ends_at: datetime
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    starts_local: Local | None = None
+    ends_local: Local | None = None
 
 
 class Contact(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -52,7 +66,7 @@ class Contact(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 class WeddingInput(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """A wedding. Without `time_zone` the organization's counts; without `windows` the usual
-    phases of a day do."""
+    phases of a day do. `visible_to` is the weakest role that may know names and contacts."""
 
     wedding_date: date
     couple_names: Annotated[str, msgspec.Meta(min_length=1, max_length=400)] | None = None
@@ -62,13 +76,15 @@ class WeddingInput(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     client_id: UUID | None = None
     contacts: Annotated[list[Contact], msgspec.Meta(max_length=50)] | None = None
     windows: Annotated[list[PhaseWindow], msgspec.Meta(max_length=4)] = []
+    visible_to: Audience | None = None
 
 
 class Wedding(WeddingInput, kw_only=True, forbid_unknown_fields=False):
     """A wedding as it is kept. Viewers see initials; `couple_names` and `contacts` are null.
 
     One that stands only in the host's clients has `source` "client", the client's id, the phases
-    that count for it, and neither `created_at` nor `updated_at`.
+    that count for it, and neither `created_at` nor `updated_at`. Of a wedding that several vendors
+    share each sees his own part; `other_vendors` is how many there are beside him.
     """
 
     id: UUID
@@ -78,6 +94,54 @@ class Wedding(WeddingInput, kw_only=True, forbid_unknown_fields=False):
     created_by: UUID | None
     created_at: datetime | None
     updated_at: datetime | None
+    moved_from: date | None = None
+    """The day before its last move."""
+    is_shared: bool = False
+    other_vendors: int | None = None
+    is_date_agreed: bool | None = None
+
+
+class WeddingDetails(msgspec.Struct, kw_only=True):
+    """Who marries and whom to ring, as an operator with a reason reads it."""
+
+    organization_id: UUID
+    id: UUID
+    wedding_date: date
+    venue_name: str | None
+    status: WeddingStatus
+    couple_names: str | None
+    contacts: list[Contact]
+
+
+class ShareCode(msgspec.Struct, kw_only=True):
+    """Good once, for another vendor of the same wedding. It is shown this once."""
+
+    code: str
+    expires_at: datetime
+
+
+class JoinInput(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The code that another vendor of the same wedding gave away."""
+
+    code: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+
+
+class WeddingPhase(msgspec.Struct, kw_only=True):
+    """A phase of a wedding, or how near it is: `days_before`, `evening_before`, `after`."""
+
+    wedding_id: UUID
+    wedding_date: date
+    time_zone: str
+    phase: str
+    starts_at: datetime
+    ends_at: datetime
+    precedence: int
+
+
+class WeddingPhases(msgspec.Struct, kw_only=True):
+    """The phases that overlap a range, by their beginning."""
+
+    items: list[WeddingPhase]
 
 
 class CurrentWedding(msgspec.Struct, kw_only=True):
@@ -105,7 +169,10 @@ WeddingChanges = partial_of(WeddingInput)
 
 
 def draft_of(data: WeddingInput) -> WeddingDraft:
-    """The calendar's own words."""
+    """The calendar's own words. Raises NotValid for a phase that is told twice or by half."""
+    faults = [fault for i, one in enumerate(data.windows) for fault in _faults_of(i, one)]
+    if faults:
+        raise NotValid("The wedding cannot be kept like this.", faults)
     return WeddingDraft(
         wedding_date=data.wedding_date,
         couple_names=data.couple_names,
@@ -114,8 +181,30 @@ def draft_of(data: WeddingInput) -> WeddingDraft:
         status=data.status,
         client_id=data.client_id,
         contacts=msgspec.to_builtins(data.contacts or []),
-        windows=[Window(w.phase, w.starts_at, w.ends_at) for w in data.windows],
+        windows=[
+            Window(one.phase, starts, ends)
+            for one in data.windows
+            if (starts := one.starts_local or one.starts_at) is not None
+            and (ends := one.ends_local or one.ends_at) is not None
+        ],
+        visible_to=data.visible_to or Audience.MEMBER,
     )
+
+
+def _faults_of(index: int, one: PhaseWindow) -> Iterator[FieldError]:
+    field = f"windows[{index}]"
+    instants, local = (one.starts_at, one.ends_at), (one.starts_local, one.ends_local)
+    if any(instants) and any(local):
+        yield FieldError(f"{field}.starts_local", "and starts_at cannot both be given")
+    elif not all(instants) and not all(local):
+        words = (
+            "is missing" if not any(local) else "is no instant; give starts_local and ends_local"
+        )
+        yield FieldError(f"{field}.{'ends_at' if one.starts_at else 'starts_at'}", words)
+    for name, instant in zip(("starts_at", "ends_at"), instants, strict=True):
+        if instant is not None and instant.tzinfo is None:
+            words = "needs its offset, like +01:00; the venue's clock goes into starts_local"
+            yield FieldError(f"{field}.{name}", words)
 
 
 @get("/api/v1/weddings", tags=["weddings"])
@@ -165,11 +254,18 @@ async def read_wedding(request: ApiRequest, id: Id) -> Wedding:
 
 
 async def change_wedding(request: ApiRequest, id: Id, data: Any) -> Wedding:
-    """Change some of a wedding; new `windows` replace all old ones."""
+    """Change some of a wedding. New `windows` replace all old ones; without them the phases move
+    along with the date and stay what the venue's clock shows, in another zone too."""
     async with request.tenant() as cx:
-        present = shape(Wedding, await store.find_wedding(cx, id))
-        whole, _ = merge(WeddingInput, present, data)
-        return shape(Wedding, await store.update_wedding(cx, id, draft_of(whole)))
+        row = await store.find_to_change(cx, id)
+        whole, changed = merge(WeddingInput, shape(Wedding, row), data)
+        if "windows" in changed:
+            draft = draft_of(whole)
+        else:
+            moved = store.draft_of(row).moved_to(whole.wedding_date)
+            draft = draft_of(msgspec.structs.replace(whole, windows=[]))
+            draft = replace(draft, windows=moved.windows)
+        return shape(Wedding, await store.update_wedding(cx, id, draft))
 
 
 change_wedding.__annotations__["data"] = body_of(WeddingChanges)
@@ -180,6 +276,66 @@ async def delete_wedding(request: ApiRequest, id: Id) -> None:
     """Delete a wedding with its people and phases."""
     async with request.tenant() as cx:
         await store.delete_wedding(cx, id)
+
+
+@get("/api/v1/weddings/{id:uuid}/details", tags=["weddings"])
+async def reveal_wedding(
+    request: ApiRequest,
+    id: Id,
+    reason: Annotated[
+        str, QueryParameter(min_length=1, max_length=500, description="Why you need to know")
+    ],
+) -> WeddingDetails:
+    """Read names and contacts as an operator of the platform; the reason goes into the
+    organization's audit log."""
+    async with request.tenant() as cx:
+        return shape(WeddingDetails, await store.reveal_wedding(cx, id, reason))
+
+
+@post("/api/v1/weddings/{id:uuid}/share", tags=["weddings"], status_code=200)
+async def share_wedding(request: ApiRequest, id: Id) -> ShareCode:
+    """Get a code with which another vendor links his own wedding to this one."""
+    async with request.tenant() as cx:
+        code = await store.share_wedding(cx, id)
+    return ShareCode(code=code.text, expires_at=code.expires_at)
+
+
+@post("/api/v1/weddings/{id:uuid}/join", tags=["weddings"], status_code=200)
+async def join_wedding(request: ApiRequest, id: Id, data: JSONBody[JoinInput]) -> Wedding:
+    """Link your wedding to the one that another vendor's code is for."""
+    async with request.tenant() as cx:
+        return shape(Wedding, await store.join_wedding(cx, id, data.code))
+
+
+@delete("/api/v1/weddings/{id:uuid}/share", tags=["weddings"])
+async def leave_wedding(request: ApiRequest, id: Id) -> None:
+    """Take your wedding out of the shared one; your codes are good no longer."""
+    async with request.tenant() as cx:
+        await store.leave_wedding(cx, id)
+
+
+@get("/api/v1/wedding-phases", tags=["weddings"])
+async def list_wedding_phases(
+    request: ApiRequest,
+    *,
+    starts: Annotated[datetime, QueryParameter(name="from")],
+    ends: Annotated[datetime, QueryParameter(name="to")],
+    organization_id: Organization = None,
+) -> WeddingPhases:
+    """List the phases that overlap a range, and how near each wedding is."""
+    for name, at in (("from", starts), ("to", ends)):
+        if at.tzinfo is None:
+            raise NotValid(errors=[FieldError(name, "needs its offset, like +01:00")])
+    if not starts <= ends or ends - starts > LONGEST_CALENDAR:
+        reason = f"is not within {LONGEST_CALENDAR.days} days after from"
+        raise NotValid(errors=[FieldError("to", reason)])
+    async with request.tenant() as cx:
+        owner = await one_organization(cx, organization_id)
+        rows = await store.list_phases_between(cx, owner, starts, ends, MOST_PHASES + 1)
+    if len(rows) > MOST_PHASES:
+        reason = f"holds more than {MOST_PHASES} phases; ask for less at a time"
+        raise NotValid(errors=[FieldError("to", reason)])
+    return WeddingPhases(items=[shape(WeddingPhase, row) for row in rows])
 
 
 @get("/api/v1/wedding-day", tags=["weddings"])
@@ -210,5 +366,11 @@ HANDLERS: Final = (
     read_wedding,
     patch("/api/v1/weddings/{id:uuid}", tags=["weddings"])(change_wedding),
     delete_wedding,
+    reveal_wedding,
+    share_wedding,
+    join_wedding,
+    leave_wedding,
+    list_wedding_phases,
     read_wedding_day,
+    *wedding_imports.HANDLERS,
 )

@@ -1,7 +1,16 @@
 """Which way in a request takes, and that all others go on to the rest of the product."""
 
 from wedsync_apm.api.ingest import datadog, influx, new_relic, otlp, own, prometheus
-from wedsync_apm.api.ingest.receive import App, Authenticate, Door, Receive, Routes, Scope, Send
+from wedsync_apm.api.ingest.receive import (
+    MOST_BYTES_IN_FLIGHT,
+    App,
+    Authenticate,
+    Door,
+    Receive,
+    Routes,
+    Scope,
+    Send,
+)
 from wedsync_apm.ingest.annotating import Annotate
 from wedsync_apm.ingest.intake import Intake
 
@@ -17,8 +26,9 @@ class IngestApp:
         authenticate: Authenticate,
         intake: Intake,
         annotate: Annotate | None = None,
+        most_in_flight: int = MOST_BYTES_IN_FLIGHT,
     ) -> None:
-        door = Door(authenticate, intake, annotate=annotate)
+        door = Door(authenticate, intake, most_in_flight, annotate=annotate)
         self._inner = inner
         self._routes: dict[tuple[str, str], App] = {}
         for protocol in PROTOCOLS:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 from wedsync_apm.api.ingest.receive import Answer, Door, Incoming, Routes, endpoint, text_error
@@ -27,14 +28,15 @@ def routes(door: Door) -> Routes:
 
     async def take(request: Incoming) -> Answer:
         grant = await door.admit(request)
-        decode = _negotiate(request.headers)
+        headers = request.headers
+        decode = _negotiate(headers.get("content-type", ""), headers.get("content-encoding", ""))
         return _answer(await door.take(request, grant, decode, unpack_snappy_block))
 
     return {("POST", PATH): endpoint(take, _refuse)}
 
 
-def _negotiate(headers: Mapping[str, str]) -> Decode:
-    content_type, encoding = headers.get("content-type", ""), headers.get("content-encoding", "")
+@lru_cache(maxsize=64)
+def _negotiate(content_type: str, encoding: str) -> Decode:
     media_type, *parameters = [part.strip() for part in content_type.split(";")]
     if media_type.lower() != "application/x-protobuf":
         raise UnsupportedMedia("Content-Type must be application/x-protobuf.")
@@ -64,10 +66,16 @@ def _refuse(exc: WedSyncError) -> Answer:
     return replace(text_error(exc), headers=_written(0))
 
 
+@lru_cache(maxsize=1024)
+def _stored(samples: int) -> Answer:
+    return Answer(204, headers=_written(samples))
+
+
 def _answer(receipt: Receipt) -> Answer:
-    rejections, headers = receipt.rejections, _written(receipt.accepted)
+    rejections = receipt.rejections
     if not rejections.count:
-        return Answer(204, headers=headers)
+        return _stored(receipt.accepted)
+    headers = _written(receipt.accepted)
     lines = [f"{receipt.accepted} samples were stored, {rejections.count} were not:"]
     for error in rejections.listed:
         series = "" if error.index is None else f"series {error.index}: "

@@ -53,7 +53,7 @@ MOST_BYTES_IN_FLIGHT: Final = 256 * 1024 * 1024
 encode = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Answer:
     """What goes back."""
 
@@ -64,22 +64,26 @@ class Answer:
 
     async def go(self, send: Send) -> None:
         """Sends it."""
+        headers = self._encoded
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": self.body})
+
+    @cached_property
+    def _encoded(self) -> list[tuple[bytes, bytes]]:
         headers = [(name.encode(), value.encode()) for name, value in self.headers.items()]
         if self.status != 204:
             headers += [
                 (b"content-type", self.media_type.encode()),
                 (b"content-length", str(len(self.body)).encode()),
             ]
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        await send({"type": "http.response.body", "body": self.body})
+        return headers
 
 
-@dataclass(frozen=True)
 class Incoming:
     """A request whose body is still to be read."""
 
-    scope: Scope
-    receive: Receive
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.scope, self.receive = scope, receive
 
     @cached_property
     def headers(self) -> dict[str, str]:

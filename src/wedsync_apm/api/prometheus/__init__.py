@@ -1,0 +1,1 @@
+"""Prometheus' HTTP API over an organization's samples: `/prometheus/api/v1/…`."""
