@@ -33,6 +33,21 @@ ACK_HEADERS: Final[Mapping[str, str]] = {
     "referrer-policy": "no-referrer",
     "content-security-policy": _policy(load().ack_hash, "'none'"),
 }
+STATUS_HEADERS: Final[Mapping[str, str]] = {
+    **_COMMON,
+    "referrer-policy": "no-referrer",
+    "vary": "Accept-Encoding",
+    "content-security-policy": _policy(load().status_hash, "'none'"),
+}
+"""Of the pages that everybody may read: no cookie goes in or out."""
+WORKER_HEADERS: Final[Mapping[str, str]] = {
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-cache",
+    "content-security-policy": "default-src 'none'; connect-src 'self'",
+    "service-worker-allowed": "/",
+    "vary": "Accept-Encoding",
+}
+"""Of the worker, which may call us and nobody else, and is never an old one."""
 ASSET_HEADERS: Final[Mapping[str, str]] = {
     "x-content-type-options": "nosniff",
     "cache-control": "public, max-age=31536000, immutable",

@@ -28,3 +28,31 @@ from apm_private.look_up_acknowledge_link(%(token_hash)s::bytea, clock_timestamp
 -- use_acknowledge_link [apm_api] --
 -- Takes the incident in hand, once.
 select apm_private.use_acknowledge_link(%(token_hash)s::bytea, clock_timestamp()) as outcome
+
+-- lock_rule --
+-- Kept still while somebody saves it.
+select r.id from public.apm_alerts as r where r.id = %(id)s::uuid for update
+
+-- lock_health_check --
+-- Kept still while somebody saves it.
+select c.id from public.service_health_checks as c where c.id = %(id)s::uuid for update
+
+-- lock_heartbeat --
+-- Kept still while somebody saves it.
+select h.id from public.apm_heartbeats as h where h.id = %(id)s::uuid for update
+
+-- lock_planned_work --
+-- Kept still while somebody saves it.
+select m.id from public.apm_maintenance_windows as m where m.id = %(id)s::uuid for update
+
+-- lock_wedding --
+-- Kept still while somebody saves it.
+select w.id from public.apm_weddings as w where w.id = %(id)s::uuid for update
+
+-- lock_rota --
+-- Kept still while somebody saves it.
+select s.id from public.apm_on_call_schedules as s where s.id = %(id)s::uuid for update
+
+-- lock_ladder --
+-- Kept still while somebody saves it.
+select p.id from public.apm_escalation_policies as p where p.id = %(id)s::uuid for update

@@ -14,8 +14,20 @@ from wedsync_apm.web.views.shell import Bare, Shell
 from wedsync_apm.web.views.wedding import WeddingCard
 
 EXTRAS = (
+    ("dashboards", "/dashboards"),
+    ("oncall", "/on-call"),
+    ("ladders", "/ladders"),
+    ("contacts", "/contacts"),
+    ("device", "/phone"),
+    ("drills", "/drills"),
     ("rules", "/rules"),
     ("inbox", "/inbox"),
+    ("silences", "/silences"),
+    ("checks", "/checks"),
+    ("heartbeats", "/heartbeats"),
+    ("statuspage", "/status-page"),
+    ("freeze", "/freeze"),
+    ("guard", "/platform/guard"),
     ("database", "/platform/database"),
     ("report", "/platform/report"),
 )
@@ -123,6 +135,7 @@ def _environment() -> Environment:
         asset=files.url,
         critical=Markup(files.critical_css),  # noqa: S704 our own style sheet
         ack_css=Markup(files.ack_css),  # noqa: S704 our own style sheet
+        status_css=Markup(files.status_css),  # noqa: S704 our own style sheet
         extras=EXTRAS,
         spark=spark,
         clock=_clock,

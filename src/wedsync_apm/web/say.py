@@ -9,7 +9,7 @@ MINUTE = 60
 HOUR = 3600
 DAY = 86400
 
-_KNOWN = {"lcp": "page load time", "web_vitals": "website speed"}
+_KNOWN = {"lcp": "page load time", "ttfb": "waiting time", "web_vitals": "website speed"}
 _ACRONYMS = {"api", "cpu", "csv", "db", "dns", "http", "rls", "sms", "sql", "tls", "url", "wal"}
 
 

@@ -10,7 +10,7 @@ import binascii
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -23,10 +23,12 @@ from litestar.datastructures import Cookie, State
 from wedsync_apm.clock import utcnow
 from wedsync_apm.config import Settings, load_or_create_secret
 from wedsync_apm.db.pool import Pool
+from wedsync_apm.egress import EgressClient
 from wedsync_apm.errors import Forbidden, NotFound, Unauthorized
 from wedsync_apm.organizations.demo import DemoPerson, load_demo_people
 from wedsync_apm.organizations.identity import Authenticator
 from wedsync_apm.organizations.model import TOKEN_SECONDS, Identity, Membership
+from wedsync_apm.organizations.secrets import Keyring
 from wedsync_apm.web.views.shell import THEMES, Theme
 
 SESSION_COOKIE: Final = "wedsync_session"
@@ -52,6 +54,12 @@ class Web:
     authenticator: Authenticator
     settings: Settings
     form_key: bytes
+    egress: EgressClient
+    """Calls on behalf of tenants: a look at a service that somebody waits for."""
+    keyring: Keyring
+    """Seals a contact's address, and makes the code that proves it."""
+    place: Callable[[], str] = str
+    """Up to where a page that is read now holds what live connections tell."""
 
     @property
     def is_https(self) -> bool:
@@ -63,10 +71,18 @@ class Web:
         return load_demo_people(self.settings.data_dir)
 
 
-def make_web(pool: Pool, authenticator: Authenticator, settings: Settings) -> Web:
+def make_web(
+    pool: Pool,
+    authenticator: Authenticator,
+    settings: Settings,
+    egress: EgressClient,
+    keyring: Keyring,
+    *,
+    place: Callable[[], str] = str,
+) -> Web:
     """The pages' surroundings; the key for forms is made once and shared by all processes."""
     key = load_or_create_secret(settings.data_dir, "form_key", lambda: secrets.token_urlsafe(32))
-    return Web(pool, authenticator, settings, key.encode())
+    return Web(pool, authenticator, settings, key.encode(), egress, keyring, place)
 
 
 async def identify(web: Web, request: WebRequest) -> Identity:

@@ -2,13 +2,23 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from wedsync_apm.db.pool import Connection
 from wedsync_apm.db.queries import load_queries
 
 Q = load_queries(__package__)
+
+LOCKS: Final = {
+    "rule": Q.lock_rule,
+    "check": Q.lock_health_check,
+    "heartbeat": Q.lock_heartbeat,
+    "work": Q.lock_planned_work,
+    "wedding": Q.lock_wedding,
+    "rota": Q.lock_rota,
+    "ladder": Q.lock_ladder,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +54,9 @@ async def use_acknowledge_link(cx: Connection, token_hash: bytes) -> str:
     """Takes the incident in hand. `acknowledged`, or why not: used, expired, unknown, a status."""
     row = await (await cx.execute(Q.use_acknowledge_link, {"token_hash": token_hash})).fetchone()
     return str(row["outcome"]) if row else "unknown"
+
+
+async def lock(cx: Connection, noun: str, row_id: UUID) -> None:
+    """Keeps one row of LOCKS still until the transaction ends; one that the caller may not change,
+    or that is not there, is left alone."""
+    await cx.execute(LOCKS[noun], {"id": row_id})

@@ -4,15 +4,15 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from statistics import median
 from typing import Final
 from urllib.parse import urlencode
 
 from wedsync_apm.incidents.model import Incident
+from wedsync_apm.metrics.drawing import grid, step_of, thin, unit_of
 from wedsync_apm.metrics.ranges import Aggregation, RangeAnswer, RangeSeries
 from wedsync_apm.metrics.store import Metric
-from wedsync_apm.rules.limits import LimitSource, resolve_limit
+from wedsync_apm.rules.limits import WEDDING_FACTOR, LimitSource, resolve_limit
 from wedsync_apm.rules.model import AlertRule
 from wedsync_apm.web import say
 from wedsync_apm.web.views.chart import (
@@ -69,10 +69,18 @@ def window_of(chosen: Range, now: datetime) -> tuple[datetime, datetime]:
     return datetime.fromtimestamp(begin, UTC), datetime.fromtimestamp(end, UTC)
 
 
+_SHOWN_AS: Final = {
+    "increase": Aggregation.RATE,
+    "p90": Aggregation.P95,
+    "stddev": Aggregation.AVG,
+}
+"""What rules know and charts do not, as the nearest that they draw."""
+
+
 def function_for(metric: Metric, rule: AlertRule | None) -> Aggregation:
     """How a metric's steps become points: as its rule judges it, else as its kind asks."""
     if rule is not None:
-        return Aggregation(rule.aggregation.value)
+        return _SHOWN_AS.get(rule.aggregation.value) or Aggregation(rule.aggregation.value)
     if metric.metric_type == "counter":
         return Aggregation.RATE
     if metric.unit in ("ms", "s", "us", "seconds", "milliseconds"):
@@ -90,18 +98,13 @@ def title_of(service: str, metric: str) -> str:
     return f"{say.sentence(say.noun(metric))}, {say.noun(service)}"
 
 
-def rule_for(rules: Iterable[AlertRule], service: str, metric: str) -> AlertRule | None:
-    """The active rule whose limit is drawn: the first by name that watches the metric."""
-    return next(
-        (r for r in rules if r.is_active and r.watches(service, metric, dict(r.tag_filter))), None
-    )
-
-
-def limit_of(rule: AlertRule | None, unit: str | None, *, is_wedding: bool) -> Limit | None:
+def limit_of(
+    rule: AlertRule | None, unit: str | None, *, is_wedding: bool, factor: float = WEDDING_FACTOR
+) -> Limit | None:
     """The limit that holds now, with its words."""
     if rule is None:
         return None
-    found = resolve_limit(rule, None, is_declared_wedding=is_wedding, unit=unit)
+    found = resolve_limit(rule, None, is_declared_wedding=is_wedding, factor=factor, unit=unit)
     key = "charts.limit" if found.source is LimitSource.RULE else "charts.limit_today"
     return Limit(found.value, words(key, figure=say.figure(found.value, unit)))
 
@@ -181,45 +184,9 @@ def first_shown(answer: RangeAnswer, begin: datetime, end: datetime) -> float:
     return min(youngest - span / 60, latest)
 
 
-def step_of(answer: RangeAnswer) -> float:
-    """The steps of the drawing: those of the answer, or as wide as the samples really come.
-
-    A sender that reports once a minute leaves every other half minute empty: that is no gap.
-    """
-    paces = [
-        median(b[0] - a[0] for a, b in pairwise(one.points))
-        for one in answer.series
-        if len(one.points) > 2
-    ]
-    return max([answer.step_seconds, *paces])
-
-
-def unit_of(unit: str | None, aggregation: Aggregation) -> str:
-    """The unit of the points: a rate and a count have units of their own."""
-    if aggregation is Aggregation.COUNT:
-        return ""
-    if aggregation is Aggregation.RATE:
-        return f"{unit}/s" if unit and unit != "1" else "/s"
-    return unit or ""
-
-
 def _is_high(lines: Iterable[Line]) -> bool:
     known = [v for line in lines for v in line.values if v is not None]
     return bool(known) and min(known) > 90
-
-
-def grid(
-    points: Sequence[tuple[float, float]], first: float, step: float, count: int
-) -> tuple[Point, ...]:
-    """One value for each of `count` steps from number `first`; gaps are None."""
-    values: list[Point] = [None] * count
-    for at, value in points:
-        index = int(at // step - first)
-        if 0 <= index < count:
-            before = values[index]
-            # Several in one step: the highest is drawn, so that a peak stays visible.
-            values[index] = value if before is None else max(before, value)
-    return tuple(values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,21 +210,14 @@ def read_series(answer: RangeAnswer, *, chosen: Range, now: datetime) -> Reading
     step = step_of(answer)
     count = math.ceil((end - begin).total_seconds() / step)
     values = grid(top.points, begin.timestamp() // step, step, count)
+    drawn = next((value for value in reversed(values) if value is not None), None)
     return Reading(
-        now=top.points[-1][1],
+        # what the drawing ends with, so that both say the same
+        now=top.points[-1][1] if drawn is None else drawn,
         usual=median(value for _, value in top.points),
         last_at=newest,
         spark=thin(values, SPARK_POINTS),
     )
-
-
-def thin(values: Sequence[Point], count: int) -> tuple[Point, ...]:
-    """At most `count` points, each the highest of its stretch, so that a peak stays visible."""
-    if len(values) <= count:
-        return tuple(values)
-    size = -(-len(values) // count)
-    stretches = (values[i : i + size] for i in range(0, len(values), size))
-    return tuple(max((v for v in stretch if v is not None), default=None) for stretch in stretches)
 
 
 def sentence_of(

@@ -1,7 +1,7 @@
 """Messages as they were sent, and what became of each."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -11,10 +11,12 @@ from wedsync_apm.web.build import Row
 from wedsync_apm.web.views.inbox import Hop, Message
 from wedsync_apm.web.views.incident import Told
 from wedsync_apm.web.views.shell import Kind, Status
+from wedsync_apm.web.words import has
 from wedsync_apm.web.words import say as words
 
 ICONS = {
-    "email": "email", "sms": "sms", "slack": "slack", "webhook": "webhook", "pagerduty": "pager",
+    "email": "email", "sms": "sms", "voice": "phone", "slack": "slack", "webhook": "webhook",
+    "pagerduty": "pager", "push": "incidents", "apprise": "webhook",
 }  # fmt: skip
 _KINDS: dict[str, Kind] = {
     "sent": "ok", "delivered": "ok", "inbox": "info", "failed": "crit", "expired": "warn",
@@ -72,12 +74,31 @@ def build_message(
         subject=row.get("subject") or "",
         body=shown_body(row, is_own=is_own) or words("inbox.no_words"),
         status=state_of(str(row["state"])),
-        hops=tuple(
-            Hop(words(key), say.clock_seconds(at, zone)) for key, at in stations if at is not None
+        hops=(
+            *(Hop(words(key), say.clock_seconds(at, zone)) for key, at in stations if at),
+            *_attempts(row, zone),
         ),
         reason=reason_words(row, is_engineer=is_engineer),
         incident=row.get("incident_id"),
     )
+
+
+def _attempts(row: Row, zone: str) -> Iterator[Hop]:
+    """Every try to send it, and what came of it."""
+    attempts: Any = row.get("attempts") or ()
+    for one in attempts:
+        outcome, status = words(f"attempt.{one['outcome'] or 'open'}"), one["provider_status"]
+        said = f"{outcome} ({status})" if status else str(outcome)
+        yield Hop(
+            words("inbox.attempt", number=one["attempt"], outcome=said),
+            say.clock_seconds(datetime.fromisoformat(one["started_at"]), zone),
+        )
+
+
+def _told_by(row: Row) -> str:
+    """By which channel, and what kind of message it was."""
+    channel, key = words(f"channel.{row['channel']}"), f"told.{row.get('kind')}"
+    return f"{channel}, {words(key)}" if has(key) else str(channel)
 
 
 def build_told(rows: Iterable[Row], *, is_engineer: bool = False) -> tuple[Told, ...]:
@@ -85,7 +106,7 @@ def build_told(rows: Iterable[Row], *, is_engineer: bool = False) -> tuple[Told,
     return tuple(
         Told(
             name=recipient_name(row),
-            channel=words(f"channel.{row['channel']}"),
+            channel=_told_by(row),
             icon=ICONS[str(row["channel"])],
             at=row.get("delivered_at") or row.get("sent_at") or row["created_at"],
             status=state_of(str(row["state"])),

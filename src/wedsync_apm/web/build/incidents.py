@@ -13,7 +13,6 @@ from wedsync_apm.types import IncidentStatus, Severity
 from wedsync_apm.web import say
 from wedsync_apm.web.render import moment
 from wedsync_apm.web.views.incident import (
-    Action,
     Entry,
     Fact,
     IncidentGroup,
@@ -26,10 +25,25 @@ from wedsync_apm.web.views.shell import Kind, Status
 from wedsync_apm.web.words import has
 from wedsync_apm.web.words import say as words
 
-UNNAMED: Final = frozenset({"rule", "ladder", "apm_engine", "engine", "apm_writer", "postgres"})
+UNNAMED: Final = frozenset(
+    {
+        "rule",
+        "ladder",
+        "calendar",
+        "heartbeat",
+        "clock",
+        "wedding",
+        "check",
+        "messages",
+        "apm_engine",
+        "engine",
+        "apm_writer",
+        "postgres",
+    }
+)
 """Actors that are no persons: a vendor reads "we"."""
 
-_STATUS_KINDS: Final[dict[IncidentStatus, Kind]] = {
+STATUS_KINDS: Final[dict[IncidentStatus, Kind]] = {
     IncidentStatus.OPEN: "crit",
     IncidentStatus.ACKNOWLEDGED: "warn",
     IncidentStatus.INVESTIGATING: "warn",
@@ -113,7 +127,9 @@ def promise_words(incident: Incident, scene: Scene) -> str:
     if at is None:
         return ""
     if at < scene.now:
-        return words("problem.late", length=say.length(scene.now - at))
+        is_called = incident.update_missed_at and incident.status is IncidentStatus.OPEN
+        key = "problem.late_called" if is_called else "problem.late"
+        return words(key, length=say.length(scene.now - at))
     return words("problem.next_update", time=moment(at, scene.clock(at)))
 
 
@@ -209,6 +225,8 @@ def _entry(event: Event, scene: Scene, *, is_engineer: bool) -> Entry:
     if kind == "person" and not is_person:
         kind = "system"
     key = f"event.{event.kind}"
+    if event.kind == "postmortem":
+        return Entry(event.at, words(key, title=event.message.strip()), kind)
     if is_person and has(f"{key}_by"):
         text: str = words(f"{key}_by", name=name)
     else:
@@ -218,7 +236,7 @@ def _entry(event: Event, scene: Scene, *, is_engineer: bool) -> Entry:
         return Entry(event.at, message, kind, name)
     if event.kind == "escalated" and not is_engineer:
         return Entry(event.at, _told_words(event), kind)
-    if event.kind in ("escalated", "delivery") and message:
+    if event.kind in ("escalated", "delivery", "held") and message:
         return Entry(event.at, say.sentence(message), kind)
     if event.kind == "opened" and event.detail.get("threshold_value") is not None:
         text = words(
@@ -249,8 +267,10 @@ def wedding_words(incident: Incident, scene: Scene) -> str:
     text: str = words("engineer.blast", n=blast.weddings)
     if blast.next_milestone_at:
         zone = incident.affected_weddings[0].time_zone
-        ahead = say.ahead(blast.next_milestone_at, scene.now, zone)
-        text += ", " + words("engineer.milestone", ahead=ahead)
+        key, moment_at = "engineer.milestone", blast.next_milestone_at
+        if blast.ceremony_at:
+            key, moment_at = "engineer.ceremony", blast.ceremony_at
+        text += ", " + words(key, ahead=say.ahead(moment_at, scene.now, zone))
     return text
 
 
@@ -281,7 +301,7 @@ def build_row(incident: Incident, scene: Scene, *, organization: str = "") -> In
     return IncidentRow(
         id=incident.id,
         title=incident.headline,
-        status=Status(_STATUS_KINDS[incident.status], words(f"incident.{incident.status.value}")),
+        status=Status(STATUS_KINDS[incident.status], words(f"incident.{incident.status.value}")),
         since=incident.began_at,
         detail=say.sentence(", ".join(parts)),
         end=end,
@@ -349,7 +369,9 @@ def build_facts(
         (
             "engineer.value",
             f"{say.figure(incident.metric_value, scene.unit)}, "
-            f"{words('charts.limit', figure=say.figure(incident.threshold_value, scene.unit))}",
+            f"{words('charts.limit', figure=say.figure(incident.threshold_value, scene.unit))}"
+            if incident.metric_value is not None
+            else "",
             False,
         ),
         ("engineer.metric", metric, True),
@@ -370,44 +392,3 @@ def build_facts(
     if incident.repeat_count:
         shown.append(("engineer.repeats", f"{incident.repeat_count}", False))
     return tuple(Fact(words(key), value, mono) for key, value, mono in shown if value)
-
-
-def build_actions(
-    incident: Incident, *, may_act: bool, is_engineer: bool, was_paged: bool, has_seen: bool
-) -> tuple[Action | None, tuple[Action, ...]]:
-    """What is offered first, and what stands behind More.
-
-    Whoever is on the ladder, or an engineer, is offered to take it on; anybody else is offered to
-    say that he has seen it, because taking it on stops the calls to the people who can help.
-    """
-    base = f"/incidents/{incident.id}"
-    take = Action(f"{base}/acknowledge", words("problem.take"), words("problem.take_note"))
-    seen = Action(f"{base}/seen", words("problem.seen"), words("problem.seen_note"))
-    start = Action(f"{base}/investigate", words("problem.working"))
-    call = Action(f"{base}/escalate", words("problem.escalate"), "", "", True)
-    resolve = Action(f"{base}/resolve", words("problem.resolve"), "", words("problem.resolve_word"))
-    if not incident.is_live:
-        again = Action(f"{base}/reopen", words("problem.reopen"), "", "", True)
-        is_reopenable = incident.status is IncidentStatus.RESOLVED and may_act
-        return None, (again,) if is_reopenable else ()
-    if not may_act:
-        # A viewer looks; the database takes nothing else from him.
-        return None, ()
-    is_open = incident.status is IncidentStatus.OPEN
-    if is_open and (is_engineer or was_paged):
-        return take, (start, call, resolve)
-    more = [resolve]
-    if is_open:
-        itself = words("problem.take_self")
-        more = [
-            Action(f"{base}/acknowledge", itself, words("problem.take_self_note")),
-            call,
-            resolve,
-        ]
-    elif incident.status is IncidentStatus.ACKNOWLEDGED:
-        if is_engineer or was_paged:
-            return start, (resolve,)
-        more.insert(0, start)
-    elif is_engineer or was_paged:
-        return None, (resolve,)
-    return None if has_seen else seen, tuple(more)

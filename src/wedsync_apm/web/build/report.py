@@ -1,7 +1,8 @@
 """The health report as a page: verdict, then failures, then passes."""
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final
 
 from wedsync_apm.health.model import Line as Measured
 from wedsync_apm.health.model import Outcome, Report
@@ -82,6 +83,18 @@ def _not_passed(report: Report) -> list[tuple[str, list[Measured]]]:
         (words("report.failures"), [x for x in report.lines if x.outcome is Outcome.FAILED]),
         (words("report.unknowns"), [x for x in report.lines if x.outcome is Outcome.UNKNOWN]),
     ]
+
+
+def build_guard(found: Mapping[str, Any], now: datetime, zone: str) -> str:
+    """The guard mode as `find_guard_mode` gives it, in one sentence."""
+    until = found["until"]
+    return words(
+        "guard.by_calendar" if found["source"] == "calendar" else "guard.by_override",
+        mode=found["mode"],
+        who=found["who"],
+        why=found["why"],
+        until=words("guard.until", time=say.when(until, now, zone)) if until else "",
+    )
 
 
 def build_report(report: Report, title: str, zone: str) -> ReportView:

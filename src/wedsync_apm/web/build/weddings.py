@@ -10,8 +10,6 @@ from wedsync_apm.web.views.wedding import (
     Milestone,
     Phase,
     WeddingCard,
-    WeddingGroup,
-    WeddingsView,
 )
 from wedsync_apm.web.words import has
 from wedsync_apm.web.words import say as words
@@ -92,29 +90,6 @@ def is_on_day(card: WeddingCard, now: datetime) -> bool:
         return True
     today = say.day(now, card.zone)
     return any(say.day(phase.begins, card.zone) == today for phase in card.phases[:1])
-
-
-def build_agenda(
-    cards: Sequence[WeddingCard], now: datetime, *, are_names_hidden: bool
-) -> WeddingsView:
-    """Today first, then what comes, then what was, the latest first."""
-    today = [card for card in cards if is_on_day(card, now)]
-    rest = [card for card in cards if card not in today and card.phases]
-    coming = sorted((c for c in rest if c.phases[0].begins > now), key=lambda c: c.phases[0].begins)
-    past = sorted(
-        (c for c in rest if c.phases[0].begins <= now),
-        key=lambda c: c.phases[0].begins,
-        reverse=True,
-    )
-    groups = (
-        (words("weddings.today"), nearest_first(today, now)),
-        (words("weddings.soon"), coming),
-        (words("weddings.past"), past[:8]),
-    )
-    return WeddingsView(
-        tuple(WeddingGroup(heading, tuple(found)) for heading, found in groups if found),
-        are_names_hidden,
-    )
 
 
 def when_words(card: WeddingCard, now: datetime) -> str:

@@ -14,6 +14,7 @@ from wedsync_apm.web import say, store
 from wedsync_apm.web.build.incidents import first_name
 from wedsync_apm.web.headers import ACK_HEADERS
 from wedsync_apm.web.pages.frame import Html, PageRequest, answer, web_of
+from wedsync_apm.web.pages.taps import tell, wants_words
 from wedsync_apm.web.render import render
 from wedsync_apm.web.session import Web
 from wedsync_apm.web.views.incident import AckView
@@ -45,8 +46,10 @@ async def _page(request: PageRequest, token: str, *, is_done: bool = False) -> H
     at: datetime = found["at"] if found else utcnow()
     zone: str = found["time_zone"] if found else "UTC"
     view = build_ack(found, at, zone, is_done=is_done)
-    html = render("ack.html", Bare(at, "system", zone), view)
     status = 404 if found is None else 200
+    if wants_words(request):
+        return tell(view.state, view.words, status=status)
+    html = render("ack.html", Bare(at, "system", zone), view)
     return answer(request, html, status=status, headers=ACK_HEADERS)
 
 

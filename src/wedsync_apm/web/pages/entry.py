@@ -1,5 +1,6 @@
 """Sign-in and sign-out, the look, the business, More, and the static files."""
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -13,11 +14,14 @@ from wedsync_apm.errors import NotFound, RateLimited, Unauthorized
 from wedsync_apm.organizations import store as organizations
 from wedsync_apm.web import say
 from wedsync_apm.web.assets import PREFIX, load
-from wedsync_apm.web.headers import ASSET_HEADERS
+from wedsync_apm.web.headers import ASSET_HEADERS, PAGE_HEADERS
+from wedsync_apm.web.keeping import NOBODY
 from wedsync_apm.web.pages.frame import Html, PageRequest, answer, see, visit, web_of
+from wedsync_apm.web.pages.phone import switch_off
 from wedsync_apm.web.render import render
 from wedsync_apm.web.session import (
     SESSION_COOKIE,
+    NoBusiness,
     Web,
     check_form,
     ended_session,
@@ -103,9 +107,12 @@ async def sign_in_as_demo_person(request: PageRequest) -> Html:
 
 @post("/sign-out", status_code=200)
 async def sign_out(request: PageRequest) -> Html:
-    """Ends the session on this device."""
+    """Ends the session on this device, and the calls to it."""
     web = web_of(request)
     check_form(web, request, await request.form())
+    with suppress(Unauthorized, NoBusiness):
+        async with visit(request) as here:
+            await switch_off(here)
     return see("/sign-in?out=1", cookies=[ended_session(web)])
 
 
@@ -149,7 +156,9 @@ def _sign_in(request: PageRequest, view: SignInView, *, status: int = 200) -> Ht
     people = tuple(DemoPerson(p.label, p.note, p.key) for p in web.demo_people())
     shown = SignInView(view.email, view.error, view.notice, view.then, people)
     html = render("sign_in.html", _bare(web, request), shown)
-    return answer(request, html, status=status)
+    # Whoever only looks at this page while he is signed in keeps what he has.
+    nobody = NOBODY if SESSION_COOKIE not in request.cookies else {}
+    return answer(request, html, status=status, headers={**PAGE_HEADERS, **nobody})
 
 
 def _bare(web: Web, request: PageRequest) -> Bare:

@@ -28,6 +28,7 @@ from wedsync_apm.types import Role
 from wedsync_apm.web import store
 from wedsync_apm.web.build.incidents import Scene
 from wedsync_apm.web.headers import PAGE_HEADERS
+from wedsync_apm.web.keeping import NOBODY, NOT_KEPT, keep_headers, reader_of
 from wedsync_apm.web.render import render
 from wedsync_apm.web.session import (
     ORGANIZATION_COOKIE,
@@ -60,8 +61,82 @@ SAID: Final[Mapping[str, tuple[Kind, str]]] = {
     "resolved": ("ok", "problem.resolved_done"),
     "reopened": ("ok", "problem.reopened_done"),
     "moved": ("warn", "problem.already"),
+    "told": ("ok", "problem.update_done"),
+    "merged": ("ok", "problem.merged_done"),
+    "reviewed": ("ok", "review.saved"),
+    "emergency_saved": ("ok", "emergency.saved"),
     "escalated": ("ok", "problem.escalated_done"),
     "saved": ("ok", "rule.saved"),
+    "silenced": ("ok", "silence.saved"),
+    "asked": ("warn", "silence.asked"),
+    "quiet_ended": ("ok", "silence.ended_done"),
+    "approved": ("ok", "approve.yes_done"),
+    "refused": ("ok", "approve.no_done"),
+    "answered": ("warn", "approve.late"),
+    "work_saved": ("ok", "work.saved"),
+    "work_deleted": ("ok", "work.deleted"),
+    "drill_started": ("ok", "drills.started"),
+    "drill_planned": ("ok", "drills.saved"),
+    "drill_unplanned": ("ok", "drills.cleared"),
+    "heartbeat_saved": ("ok", "heartbeat.saved"),
+    "heartbeat_paused": ("ok", "heartbeat.paused_done"),
+    "heartbeat_resumed": ("ok", "heartbeat.resumed_done"),
+    "heartbeat_deleted": ("ok", "heartbeat.deleted"),
+    "check_made": ("ok", "check.made"),
+    "check_saved": ("ok", "check.saved"),
+    "check_paused": ("ok", "check.paused_done"),
+    "check_resumed": ("ok", "check.resumed_done"),
+    "check_deleted": ("ok", "check.deleted"),
+    "phone_on": ("ok", "phone.on_done"),
+    "phone_off": ("ok", "phone.off_done"),
+    "phone_tested": ("ok", "phone.tested"),
+    "contact_made": ("ok", "contact.made"),
+    "contact_code": ("ok", "contact.code_done"),
+    "contact_proven": ("ok", "contact.proven_done"),
+    "contact_test": ("ok", "contact.test_done"),
+    "contact_removed": ("ok", "contact.removed"),
+    "contact_off": ("ok", "contact.switched_off"),
+    "contact_order": ("ok", "contact.order_saved"),
+    "contact_on": ("ok", "contact.switched_on"),
+    "quiet_saved": ("ok", "contact.quiet_saved"),
+    "quiet_cleared": ("ok", "contact.quiet_cleared"),
+    "cover_made": ("ok", "cover.made"),
+    "cover_undone": ("ok", "cover.undone"),
+    "rota_saved": ("ok", "rota.saved"),
+    "rota_deleted": ("ok", "rota.deleted"),
+    "rota_used": ("ok", "rota.used"),
+    "temporary_made": ("ok", "temporary.made"),
+    "temporary_undone": ("ok", "temporary.undone"),
+    "ladder_saved": ("ok", "ladder.saved"),
+    "ladder_deleted": ("ok", "ladder.deleted"),
+    "status_saved": ("ok", "status_set.saved"),
+    "status_said": ("ok", "status_set.note_said"),
+    "board_added": ("ok", "board.added"),
+    "board_saved": ("ok", "board.saved"),
+    "board_deleted": ("ok", "board.deleted"),
+    "board_taken_in": ("ok", "board.taken_in"),
+    "made": ("ok", "rule.made"),
+    "paused": ("ok", "rule.paused"),
+    "resumed": ("ok", "rule.resumed"),
+    "deleted": ("ok", "rule.deleted"),
+    "counted": ("warn", "rule.counted"),
+    "adopted": ("ok", "rules.adopt_done"),
+    "adopted_none": ("warn", "rules.adopt_none"),
+    "wedding_made": ("ok", "wedding.made"),
+    "wedding_saved": ("ok", "wedding.saved"),
+    "wedding_moved": ("ok", "wedding.moved"),
+    "wedding_cancelled": ("ok", "wedding.cancelled_done"),
+    "wedding_restored": ("ok", "wedding.restored"),
+    "wedding_linked": ("ok", "wedding.linked"),
+    "wedding_joined": ("ok", "wedding.joined"),
+    "wedding_left": ("ok", "wedding.left"),
+    "wedding_imported": ("ok", "import.done"),
+    "guard_made": ("ok", "guards.made"),
+    "guard_ended": ("ok", "guards.ended"),
+    "freeze_approved": ("ok", "freeze.approved"),
+    "freeze_withdrawn": ("ok", "freeze.withdrawn"),
+    "ready_asked": ("ok", "ready.asked"),
+    "ready_early": ("warn", "ready.too_early"),
 }
 SMALLEST_ZIPPED: Final = 860
 
@@ -81,6 +156,7 @@ class Visit:
     operator_role: str | None
     live_incidents: int
     is_wedding: bool
+    place: str = ""
 
     @property
     def is_operator(self) -> bool:
@@ -137,13 +213,29 @@ class Visit:
             is_operator=self.is_operator,
             is_demo=self.membership.vendor_type != PLATFORM_TYPE and bool(self.web.demo_people()),
             said=Said(said[0], words(said[1])) if said else None,
+            place=self.place,
         )
 
-    def page(self, template: str, active: str, view: object, *, status: int = 200) -> Html:
-        """The answer: the whole page, or its main part alone for a live refresh."""
+    @property
+    def reader(self) -> str:
+        """Who reads where, in which role: what one device keeps of it is for him alone."""
+        return reader_of(self.web, self.subject, self.membership)
+
+    def page(
+        self,
+        template: str,
+        active: str,
+        view: object,
+        *,
+        status: int = 200,
+        kept_until: datetime | None = None,
+    ) -> Html:
+        """The answer: the whole page, or its main part alone for a live refresh. The reader's own
+        device may keep it until `kept_until`."""
         is_part = self.request.headers.get("hx-request") == "true"
         html = render(template, self.shell(active), view, is_part=is_part)
-        return answer(self.request, html, status=status)
+        headers = {**PAGE_HEADERS, **keep_headers(self.reader, kept_until)}
+        return answer(self.request, html, status=status, headers=headers)
 
 
 def web_of(request: PageRequest) -> Web:
@@ -160,6 +252,8 @@ async def visit(request: PageRequest, *, wanted: UUID | None = None) -> AsyncIte
     """
     web = web_of(request)
     identity = await identify(web, request)
+    # Before the first reading: better to be told twice of a change than not at all.
+    place = web.place()
     async with tenant_tx(web.pool, actor_of(identity)) as cx:
         memberships = tuple(await organizations.list_my_organizations(cx))
         chosen = str(wanted) if wanted else request.cookies.get(ORGANIZATION_COOKIE)
@@ -177,6 +271,7 @@ async def visit(request: PageRequest, *, wanted: UUID | None = None) -> AsyncIte
             operator_role=frame.operator_role,
             live_incidents=frame.live_incidents,
             is_wedding=frame.is_wedding,
+            place=place,
         )
 
 
@@ -195,6 +290,7 @@ def answer(
     status: int = 200,
     headers: Mapping[str, str] = PAGE_HEADERS,
     cookies: Sequence[Cookie] = (),
+    media_type: str = "text/html; charset=utf-8",
 ) -> Html:
     """HTML with our headers, compressed where the browser takes it."""
     sent = dict(headers)
@@ -209,7 +305,7 @@ def answer(
     return Response(
         html,
         status_code=status,
-        media_type="text/html; charset=utf-8",
+        media_type=media_type,
         headers=sent,
         cookies=list(cookies),
     )
@@ -258,9 +354,12 @@ def error_page(request: PageRequest, error: WedSyncError, reference: str = "") -
     view = ErrorView(status, reference, again="/sign-in" if status == 401 else again)
     token = form_token(web_of(request), request.cookies.get(SESSION_COOKIE))
     shell = Bare(utcnow(), theme_of(request), csrf=token)
+    headers = {**PAGE_HEADERS, **(NOBODY if status == 401 else {})}
     if isinstance(error, NoBusiness):
-        return answer(request, render("no_business.html", shell, view), status=status)
-    headers = dict(PAGE_HEADERS)
+        html = render("no_business.html", shell, view)
+        return answer(request, html, status=status, headers={**headers, **NOBODY})
+    if status in (403, 404, 410) and request.method == "GET":
+        headers |= NOT_KEPT
     wait = getattr(error, "retry_after", None)
     if wait is not None:
         headers["retry-after"] = str(max(1, round(wait)))

@@ -10,11 +10,13 @@ from wedsync_apm.checks.members.store import HEALTH_CHECKS
 from wedsync_apm.db.pool import Connection
 from wedsync_apm.incidents.works import Watched
 from wedsync_apm.metrics import store as metrics
+from wedsync_apm.metrics.drawing import unit_of
 from wedsync_apm.metrics.range_questions import query_range
 from wedsync_apm.metrics.ranges import Aggregation, RangeAnswer
 from wedsync_apm.metrics.store import Metric
 from wedsync_apm.notify.members import store as messages
-from wedsync_apm.rules.model import AlertRule
+from wedsync_apm.rules.limits import rule_for
+from wedsync_apm.rules.model import AlertRule, RuleKind
 from wedsync_apm.rules.patterns import full_name
 from wedsync_apm.web.build import Row
 from wedsync_apm.web.build.charts import (
@@ -24,10 +26,8 @@ from wedsync_apm.web.build.charts import (
     function_for,
     limit_of,
     read_series,
-    rule_for,
     sentence_of,
     title_of,
-    unit_of,
     window_of,
 )
 from wedsync_apm.web.build.today import ENGINE_SILENCE, build_service
@@ -38,6 +38,8 @@ from wedsync_apm.web.views.today import Service
 from wedsync_apm.web.views.wedding import WeddingCard
 from wedsync_apm.web.words import say as words
 from wedsync_apm.weddings import store as weddings
+from wedsync_apm.weddings.model import is_time_zone
+from wedsync_apm.weddings.twins import find_twins
 
 MOST_METRICS: Final = 500
 MOST_WEDDINGS: Final = 200
@@ -143,16 +145,38 @@ async def read_contact_names(cx: Connection, organization_id: UUID, subject: UUI
 
 async def read_watched_metric(cx: Connection, rule: AlertRule) -> Metric | None:
     """The first metric of the catalogue that a rule watches."""
-    for metric in await metrics.list_metrics(cx, rule.organization_id, limit=MOST_METRICS):
-        if rule.watches(metric.service_name, metric.metric_name, dict(rule.tag_filter)):
-            return metric
-    return None
+    known = await metrics.list_metrics(cx, rule.organization_id, limit=MOST_METRICS)
+    return _watched_among(known, rule)
+
+
+def _watched_among(known: Iterable[Metric], rule: AlertRule) -> Metric | None:
+    return next(
+        (one for one in known if rule.watches(one.service_name, one.metric_name, rule.tag_filter)),
+        None,
+    )
 
 
 async def read_rule_unit(cx: Connection, rule: AlertRule) -> str | None:
-    """The unit of a rule's figures, as its series declare it."""
-    metric = await read_watched_metric(cx, rule)
-    return unit_of(metric.unit, Aggregation(rule.aggregation.value)) if metric else None
+    """The unit of a rule's figures, as its series declare it; a share and a count have none."""
+    return unit_among(
+        await metrics.list_metrics(cx, rule.organization_id, limit=MOST_METRICS), rule
+    )
+
+
+def unit_among(known: Iterable[Metric], rule: AlertRule) -> str | None:
+    """The same from a catalogue that is read already."""
+    if rule.rule_kind is RuleKind.CHANGE:
+        return "%"
+    if rule.rule_kind is RuleKind.RATIO:
+        return "ratio"
+    if rule.rule_kind.is_grouped:
+        return None
+    metric = _watched_among(known, rule)
+    if metric is None:
+        return None
+    if rule.rule_kind is RuleKind.DEADLINE or rule.aggregation.value == "increase":
+        return metric.unit
+    return unit_of(metric.unit, function_for(metric, rule))
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +200,11 @@ _OF_WHOLE_STEPS: Final = frozenset({Aggregation.RATE, Aggregation.SUM, Aggregati
 """What grows while a step goes on: of one that has just begun they would show a fall."""
 
 
+_SHORTEST_OF_RATES: Final = timedelta(minutes=1)
+"""What a counter rises between two samples is shown in the step of the later one: in steps shorter
+than its sender's rhythm it would seem to rise faster, and then not at all."""
+
+
 def last_whole_step(end: datetime, step: timedelta) -> datetime:
     """Where the last step ends that is over at `end`."""
     return end - (end - datetime.fromtimestamp(0, UTC)) % step
@@ -194,8 +223,10 @@ async def read_metric(
     aggregation = function_for(metric, rule)
     begin, end = window_of(chosen, here.at)
     step = step or chosen.step
+    if aggregation is Aggregation.RATE:
+        step = max(step, _SHORTEST_OF_RATES)
     if aggregation in _OF_WHOLE_STEPS:
-        end = last_whole_step(end, step)
+        begin, end = last_whole_step(begin, step), last_whole_step(end, step)
     answer = await query_range(
         here.cx,
         here.organization_id,
@@ -206,7 +237,8 @@ async def read_metric(
         aggregation=aggregation,
     )
     unit = unit_of(metric.unit, aggregation)
-    limit = limit_of(rule, unit, is_wedding=here.is_wedding)
+    factor = here.web.settings.wedding_factor
+    limit = limit_of(rule, unit, is_wedding=here.is_wedding, factor=factor)
     return MetricReading(metric, answer, aggregation, rule, limit, unit)
 
 
@@ -271,11 +303,14 @@ async def _list_weddings(here: Visit, back: timedelta, ahead: timedelta) -> list
         before=None,
         limit=MOST_WEDDINGS,
     )
-    return [row for row in rows if row["status"] != "cancelled"]
+    doubled = {twin.client_id for twin in find_twins(rows) if twin.is_sure}
+    return [row for row in rows if row["status"] != "cancelled" and row["id"] not in doubled]
 
 
 def _card(here: Visit, row: Row) -> WeddingCard:
     zone = row["time_zone"] or here.zone
+    if not is_time_zone(zone):
+        zone = here.zone
     windows = [
         (
             str(one["phase"]),

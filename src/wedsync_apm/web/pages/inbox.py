@@ -6,6 +6,7 @@ from wedsync_apm.types import Channel
 from wedsync_apm.web.build.inbox import build_message
 from wedsync_apm.web.pages.frame import Html, PageRequest, visit
 from wedsync_apm.web.pages.gather import read_contact_names, read_deliveries
+from wedsync_apm.web.pages.silences import read_waiting
 from wedsync_apm.web.views.chart import Option
 from wedsync_apm.web.views.inbox import InboxView
 from wedsync_apm.web.words import say as words
@@ -36,4 +37,5 @@ async def inbox_page(request: PageRequest) -> Html:
             for row in rows
             if wanted not in used or row["channel"] == wanted
         )
-        return here.page("inbox.html", "inbox", InboxView(messages, channels))
+        view = InboxView(messages, channels, waiting=await read_waiting(here))
+        return here.page("inbox.html", "inbox", view)

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -10,16 +11,24 @@ from litestar.params import FromPath
 
 from wedsync_apm.errors import Conflict, NotValid
 from wedsync_apm.incidents import store
-from wedsync_apm.incidents.model import Incident
+from wedsync_apm.incidents.model import Incident, Part
+from wedsync_apm.incidents.reviews import store as reviews
+from wedsync_apm.incidents.reviews.model import figures
 from wedsync_apm.incidents.works import Watched, works_beside
 from wedsync_apm.rules import store as rules
 from wedsync_apm.rules.model import AlertRule
 from wedsync_apm.types import IncidentStatus, Role
 from wedsync_apm.web.build.inbox import build_told
+from wedsync_apm.web.build.incident_actions import (
+    build_actions,
+    build_figures,
+    build_merge,
+    build_update,
+)
 from wedsync_apm.web.build.incidents import (
     SEVERITY_KINDS,
+    STATUS_KINDS,
     Scene,
-    build_actions,
     build_facts,
     build_list,
     build_problem,
@@ -29,6 +38,7 @@ from wedsync_apm.web.build.incidents import (
     short_words,
     wedding_words,
 )
+from wedsync_apm.web.keeping import KEPT
 from wedsync_apm.web.pages.frame import Html, PageRequest, Visit, see, visit, web_of
 from wedsync_apm.web.pages.gather import (
     read_checks,
@@ -39,12 +49,15 @@ from wedsync_apm.web.pages.gather import (
     read_services,
     watched_of,
 )
+from wedsync_apm.web.pages.silences import read_held
 from wedsync_apm.web.session import check_form
-from wedsync_apm.web.views.incident import Action, IncidentView
+from wedsync_apm.web.views.incident import Action, IncidentView, PartRow
+from wedsync_apm.web.views.shell import Status
 from wedsync_apm.web.words import say as words
 
 OVER: Final = (IncidentStatus.RESOLVED, IncidentStatus.CLOSED)
 SHOWN_OVER: Final = 20
+SHOWN_FIGURES: Final = timedelta(days=30)
 
 
 @get("/incidents")
@@ -61,7 +74,16 @@ async def list_page(request: PageRequest) -> Html:
         if len(here.memberships) > 1 or here.is_operator:
             names = {str(m.organization_id): m.name for m in here.memberships}
         view = build_list(live, over.incidents, here.scene, names)
-        return here.page("incidents.html", "incidents", view)
+        spells = await reviews.list_spells(
+            here.cx, at=here.at, start=here.at - SHOWN_FIGURES, end=here.at, organization_id=where
+        )
+        due = await reviews.list_actions(here.cx, organization_id=where, only_open=True)
+        view = replace(
+            view,
+            figures=build_figures(figures(spells)),
+            actions_due=words("incidents.actions", n=len(due)) if due else "",
+        )
+        return here.page("incidents.html", "incidents", view, kept_until=here.at + KEPT)
 
 
 @get("/incidents/{incident_id:uuid}")
@@ -69,7 +91,7 @@ async def incident_page(request: PageRequest, incident_id: FromPath[UUID]) -> Ht
     """One incident, in the words of whoever looks."""
     async with visit(request) as here:
         view = await read_incident(here, incident_id)
-        return here.page("incident.html", "incidents", view)
+        return here.page("incident.html", "incidents", view, kept_until=here.at + KEPT)
 
 
 async def read_incident(here: Visit, incident_id: UUID) -> IncidentView:
@@ -111,6 +133,15 @@ async def read_incident(here: Visit, incident_id: UUID) -> IncidentView:
         was_paged=was_paged,
         has_seen=has_seen,
     )
+    parts = await store.list_parts(here.cx, incident)
+    live = await store.list_live_incidents(here.cx, incident.organization_id)
+    has_it = incident.acknowledged_by == here.subject
+    is_at_work = may_act and incident.is_live and (is_engineer or was_paged or has_it)
+    fix: Action | None = None
+    if is_at_work and incident.status is not IncidentStatus.OPEN:
+        # It stands by itself then, beside the word to everyone.
+        fix = next((one for one in actions if one.url.endswith("/resolve")), None)
+        actions = tuple(one for one in actions if one is not fix)
     base = f"/incidents/{incident.id}"
     note = Action(f"{base}/notes", words("problem.note_button"), "", words("problem.note_label"))
     path = path_of(incident, events, scene)
@@ -156,6 +187,37 @@ async def read_incident(here: Visit, incident_id: UUID) -> IncidentView:
         wedding=wedding_words(incident, scene),
         phone=here.membership.help_line or "",
         subject=short_words(incident),
+        engineer_text=incident.engineer_text
+        if is_engineer and incident.engineer_text != incident.title
+        else "",
+        expires_at=incident.ack_expires_at if incident.is_live and is_at_work else None,
+        update=build_update(incident) if is_at_work else None,
+        fix=fix,
+        merge=build_merge(incident, live) if is_at_work else None,
+        joined=words("problem.joined")
+        if incident.is_live and any(part.incident_id == incident.id for part in parts)
+        else "",
+        parts=tuple(_part(part, here) for part in parts if part.whole_id == incident.id),
+        postmortem=f"{base}/postmortem" if not incident.is_live else "",
+        into=f"/incidents/{incident.merged_into}" if incident.merged_into else "",
+        held=await read_held(here, incident, is_engineer=is_engineer),
+        silence=f"/silences/new?incident={incident.id}"
+        if incident.is_live
+        and incident.organization_id == here.organization_id
+        and here.role is not Role.VIEWER
+        else "",
+    )
+
+
+def _part(part: Part, here: Visit) -> PartRow:
+    names = {m.organization_id: m.name for m in here.memberships}
+    name = part.organization_name or names.get(part.organization_id) or words("parts.unnamed")
+    status = part.status or IncidentStatus.CLOSED
+    return PartRow(
+        f"/incidents/{part.incident_id}",
+        name,
+        part.title or "",
+        Status(STATUS_KINDS[status], words(f"incident.{status.value}")),
     )
 
 
@@ -180,6 +242,53 @@ _ACTS: Final[Mapping[str, tuple[Act, str]]] = {
     "seen": (_seen, "seen"),
     "escalate": (_escalate, "escalated"),
 }
+
+
+@post("/incidents/{incident_id:uuid}/updates", status_code=200)
+async def tell_update(request: PageRequest, incident_id: FromPath[UUID]) -> Html:
+    """A word to everyone who was told, and when the next one comes."""
+    typed, choice = await _sent(request)
+    minutes = int(choice) if choice.isdecimal() and len(choice) < 5 else 0
+    try:
+        async with visit(request) as here:
+            await store.tell_update(
+                here.cx,
+                incident_id,
+                typed,
+                at=here.at,
+                next_update_at=here.at + timedelta(minutes=minutes) if minutes else None,
+            )
+    except Conflict:
+        return see(f"/incidents/{incident_id}", said="moved")
+    except NotValid:
+        return await refuse(request, incident_id, typed)
+    return see(f"/incidents/{incident_id}", said="told")
+
+
+@post("/incidents/{incident_id:uuid}/merge", status_code=200)
+async def merge_incident(request: PageRequest, incident_id: FromPath[UUID]) -> Html:
+    """It is a part of another problem of the same business."""
+    _, choice = await _sent(request)
+    try:
+        into = UUID(choice)
+    except ValueError:
+        return see(f"/incidents/{incident_id}")
+    try:
+        async with visit(request) as here:
+            await store.merge(here.cx, incident_id, into)
+    except Conflict:
+        return see(f"/incidents/{incident_id}", said="moved")
+    return see(f"/incidents/{into}", said="merged")
+
+
+async def _sent(request: PageRequest) -> tuple[str, str]:
+    form = await request.form()
+    check_form(web_of(request), request, form)
+    body, choice = form.get("body"), form.get("choice")
+    return (
+        body.strip() if isinstance(body, str) else "",
+        choice if isinstance(choice, str) else "",
+    )
 
 
 @post(
@@ -222,6 +331,11 @@ async def refuse(request: PageRequest, incident_id: UUID, typed: str) -> Html:
             view,
             actions=tuple(marked(action) for action in view.actions),
             note=marked(view.note) if view.note else None,
+            update=marked(view.update) if view.update else None,
+            fix=marked(view.fix) if view.fix else None,
             is_refused=True,
         )
         return here.page("incident.html", "incidents", view, status=422)
+
+
+HANDLERS: Final = (list_page, incident_page, tell_update, merge_incident, act_on_incident)

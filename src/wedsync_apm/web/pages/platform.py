@@ -1,6 +1,7 @@
 """The database's health and the whole report, for the platform's own people."""
 
 import asyncio
+from dataclasses import replace
 from typing import Final
 
 from litestar import get
@@ -8,10 +9,11 @@ from litestar import get
 from wedsync_apm.errors import Forbidden
 from wedsync_apm.health.report import Member, take_report
 from wedsync_apm.organizations.identity import actor_of
-from wedsync_apm.web.build.report import build_database, build_report
+from wedsync_apm.web.build.report import build_database, build_guard, build_report
 from wedsync_apm.web.pages.frame import Html, PageRequest, visit, web_of
 from wedsync_apm.web.session import identify
 from wedsync_apm.web.words import say as words
+from wedsync_apm.weddings.guard.store import find_guard_mode
 
 ONE_AT_A_TIME: Final = asyncio.Semaphore(1)
 """A report asks a lot: two readers wait for each other."""
@@ -40,4 +42,6 @@ async def _page(request: PageRequest, active: str) -> Html:
         report = await take_report(web.pool, member)
     async with visit(request) as here:
         build = build_report if active == "report" else build_database
-        return here.page("report.html", active, build(report, words(f"{active}.title"), here.zone))
+        view = build(report, words(f"{active}.title"), here.zone)
+        guard = build_guard(await find_guard_mode(here.cx), here.at, here.zone)
+        return here.page("report.html", active, replace(view, guard=guard))

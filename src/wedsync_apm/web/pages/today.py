@@ -1,6 +1,7 @@
-"""Today, and the calendar."""
+"""Today."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -12,13 +13,14 @@ from wedsync_apm.incidents.model import Incident
 from wedsync_apm.metrics import store as metrics
 from wedsync_apm.metrics.store import Metric
 from wedsync_apm.rules import store as rules
+from wedsync_apm.rules.limits import rule_for
 from wedsync_apm.rules.model import AlertRule
 from wedsync_apm.rules.patterns import full_name
-from wedsync_apm.types import IncidentStatus, Role
+from wedsync_apm.types import IncidentStatus
 from wedsync_apm.web.build import Row
-from wedsync_apm.web.build.charts import choose_range, rule_for
+from wedsync_apm.web.build.charts import choose_range
 from wedsync_apm.web.build.today import build_contacts, build_today, week_words
-from wedsync_apm.web.build.weddings import build_agenda
+from wedsync_apm.web.keeping import KEPT
 from wedsync_apm.web.pages.frame import Html, PageRequest, Visit, visit
 from wedsync_apm.web.pages.gather import (
     MOST_METRICS,
@@ -32,6 +34,8 @@ from wedsync_apm.web.pages.gather import (
     read_weddings,
     watched_of,
 )
+from wedsync_apm.web.pages.silences import read_waiting
+from wedsync_apm.web.pages.weddings import read_tomorrow
 from wedsync_apm.web.views.chart import Figure
 
 SHOWN_PROBLEMS: Final = 5
@@ -75,11 +79,13 @@ async def today_page(request: PageRequest) -> Html:
             contacts=build_contacts(
                 here.membership.help_line, await read_contacts_of_weddings(here)
             ),
-            week=week_words(week.incidents, here.at),
+            week=week_words([*live, *week.incidents], here.at),
             figure=await _figure(here, live, all_rules, checks),
             phone=here.membership.help_line or "",
         )
-        return here.page("today.html", "today", view)
+        view = replace(view, waiting=await read_waiting(here))
+        view = replace(view, tomorrow=await read_tomorrow(here))
+        return here.page("today.html", "today", view, kept_until=here.at + KEPT)
 
 
 async def _figure(
@@ -108,12 +114,3 @@ async def _figure(
             reading = await read_metric(here, metric, chosen, all_rules=active)
             return figure_of(here, reading, chosen, technical=here.is_engineer)
     return None
-
-
-@get("/weddings")
-async def weddings_page(request: PageRequest) -> Html:
-    """Which days need care?"""
-    async with visit(request) as here:
-        cards = await read_weddings(here)
-        view = build_agenda(cards, here.at, are_names_hidden=here.role is Role.VIEWER)
-        return here.page("weddings.html", "weddings", view)

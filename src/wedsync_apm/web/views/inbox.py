@@ -5,6 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from wedsync_apm.web.views.chart import Option
+from wedsync_apm.web.views.holding import Waiting
 from wedsync_apm.web.views.shell import Status
 
 
@@ -41,3 +42,5 @@ class InboxView:
     messages: tuple[Message, ...]
     channels: tuple[Option, ...]
     older: str = ""
+    waiting: Waiting | None = None
+    """What waits for this person's yes."""

@@ -6,6 +6,7 @@ from typing import Literal
 from uuid import UUID
 
 from wedsync_apm.web.views.chart import Figure
+from wedsync_apm.web.views.holding import Held
 from wedsync_apm.web.views.shell import Kind, Status
 
 
@@ -79,6 +80,29 @@ class Action:
     is_bad: bool = False
     typed: str = ""
     error: str = ""
+    choice: str = ""
+    """What is to be chosen from `options`: values and their words, the first one unless changed."""
+    options: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PartRow:
+    """One vendor's part of a wedding's trouble."""
+
+    href: str
+    name: str
+    title: str
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class FigureRow:
+    """How fast people were, in one scope."""
+
+    name: str
+    count: str
+    acknowledge: str
+    resolve: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +131,26 @@ class IncidentView:
     subject: str = ""
     is_refused: bool = False
     """What was sent did not fit: the page stands still with what was typed."""
+    held: Held | None = None
+    """What keeps people from being told of it now."""
+    silence: str = ""
+    """Where to hold it back, for those who may."""
+    engineer_text: str = ""
+    expires_at: datetime | None = None
+    """When whoever has it is given up waiting for."""
+    update: Action | None = None
+    """A word to everyone who was told."""
+    fix: Action | None = None
+    """How whoever has it in hand ends it."""
+    merge: Action | None = None
+    joined: str = ""
+    """That other vendors of the wedding are in trouble, too."""
+    parts: tuple[PartRow, ...] = ()
+    """For the platform's people: the vendors of one wedding that are in trouble."""
+    postmortem: str = ""
+    """Where it is looked back upon."""
+    into: str = ""
+    """The incident that took it in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +179,9 @@ class IncidentsView:
 
     groups: tuple[IncidentGroup, ...]
     empty: str
+    figures: tuple[FigureRow, ...] = ()
+    actions_due: str = ""
+    """What was decided in post-mortems and is not done."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,3 +39,5 @@ class ReportView:
     measured_at: datetime | None
     tiles: tuple[Tile, ...]
     sections: tuple[Section, ...]
+    guard: str = ""
+    """How closely the platform watches, by whom and until when."""

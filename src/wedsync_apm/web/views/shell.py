@@ -53,6 +53,8 @@ class Shell:
     is_operator: bool = False
     is_demo: bool = False
     said: Said | None = None
+    place: str = ""
+    """From which on a live connection tells what is newer than the page."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,11 @@ from datetime import datetime
 from typing import Literal
 
 from wedsync_apm.web.views.chart import Figure, Point
+from wedsync_apm.web.views.holding import Waiting
 from wedsync_apm.web.views.incident import Problem
 from wedsync_apm.web.views.shell import Status
 from wedsync_apm.web.views.wedding import WeddingCard
+from wedsync_apm.web.views.wedding_page import ReadinessCard
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,14 @@ class Contact:
 
 
 @dataclass(frozen=True, slots=True)
+class Tomorrow:
+    """A wedding whose evening before it is, and whether all is ready for it."""
+
+    heading: str
+    readiness: ReadinessCard
+
+
+@dataclass(frozen=True, slots=True)
 class TodayView:
     """The whole page. `state` picks the verdict card; the layout stays the same."""
 
@@ -48,3 +58,6 @@ class TodayView:
     figure: Figure | None = None
     phone: str = ""
     offers_sunlight: bool = False
+    waiting: Waiting | None = None
+    """What waits for this person's yes."""
+    tomorrow: tuple[Tomorrow, ...] = ()

@@ -41,16 +41,32 @@ class WeddingCard:
 
 
 @dataclass(frozen=True, slots=True)
-class WeddingGroup:
-    """Weddings under one heading."""
+class Hour:
+    """A mark on a bar: `left` in thousandths of it."""
 
-    heading: str
-    weddings: tuple[WeddingCard, ...]
+    left: int
+    label: str
 
 
 @dataclass(frozen=True, slots=True)
-class WeddingsView:
-    """The calendar as an agenda."""
+class Part:
+    """A phase on a bar, in thousandths, with its times at the venue and, elsewhere, here."""
 
-    groups: tuple[WeddingGroup, ...]
-    are_names_hidden: bool
+    name: str
+    left: int
+    width: int
+    times: str
+    here: str
+    state: Literal["past", "now", "next"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """The phases of a day by the venue's clock. `marker` is now, in thousandths."""
+
+    label: str
+    parts: tuple[Part, ...]
+    hours: tuple[Hour, ...]
+    marker: int | None
+    is_assumed: bool
+    """Nobody has entered the times: the usual ones are shown."""

@@ -1,6 +1,8 @@
-// The only builder of charts: a <figure data-figure="URL"> and the JSON that the URL gives.
+// The only builder of charts: a <figure data-figure="URL"> and the JSON that the URL gives. With
+// data-panel="key" several figures share one answer: {frame, panels: {key: …}}, joined for each.
 // {unit, zone, begins, ends, now, step, x[], lines[{name, values[]}], more, limits[{value, words}],
-//  bands[{begins, ends, name}], ticks[{at, name}], is_share}: times in unix seconds.
+//  bands[{begins, ends, name}], ticks[{at, name, kind}], is_share, style}: times in unix seconds;
+//  a line with is_before is of an earlier time, laid upon this one.
 (() => {
   "use strict";
   const DASHES = [[], [], [], [6, 3], [2, 3], [8, 3, 2, 3]];
@@ -47,6 +49,22 @@
     };
   }
 
+  // Figures that ask for the same at once are answered by one request.
+  const feeds = new Map();
+  async function get(url) {
+    const answer = await fetch(url, { headers: { Accept: "application/json" }, credentials: "same-origin" });
+    if (!answer.ok) throw new Error(String(answer.status));
+    return answer.json();
+  }
+  async function take(el, width) {
+    const url = el.dataset.figure, key = el.dataset.panel;
+    if (!key) return get(url + "&width=" + width);
+    const kept = feeds.get(url);
+    if (!kept || Date.now() - kept.at > 2000) feeds.set(url, { at: Date.now(), answer: get(url) });
+    const whole = await feeds.get(url).answer;
+    return Object.assign({}, whole.frame, whole.panels[key]);
+  }
+
   class Chart {
     constructor(el, isVisible) {
       this.el = el;
@@ -70,11 +88,7 @@
       clearTimeout(this.timer);
       try {
         const width = Math.max(200, Math.round(this.plotEl.clientWidth));
-        const answer = await fetch(this.el.dataset.figure + "&width=" + width, {
-          headers: { Accept: "application/json" }, credentials: "same-origin",
-        });
-        if (!answer.ok) throw new Error(String(answer.status));
-        this.show(await answer.json());
+        this.show(await take(this.el, width));
       } catch {
         if (!this.plot) this.say("This part could not be loaded. It tries again by itself.");
       } finally {
@@ -98,7 +112,13 @@
     }
 
     show(data) {
-      const shape = JSON.stringify([data.unit, data.zone, data.lines.map((l) => l.name)]);
+      data.lines ??= [];
+      data.limits ??= [];
+      data.bands ??= [];
+      data.ticks ??= [];
+      data.lines.forEach((line) => { line.colour = data.lines.filter((l) => !l.is_before).indexOf(line); });
+      data.lines.forEach((line, i) => { if (line.is_before) line.colour = Math.max(0, data.lines[i - 1].colour); });
+      const shape = JSON.stringify([data.unit, data.zone, data.style, data.lines.map((l) => l.name)]);
       this.data = data;
       if (!data.lines.some((line) => line.values.some((v) => v !== null))) {
         this.shape = null;
@@ -154,10 +174,7 @@
             values: (u, splits) => splits.map((v) => figure(v, this.data.unit, this.data.is_plain)),
           }),
         ],
-        series: [{}].concat(data.lines.map((line, i) => ({
-          label: line.name, stroke: look.series[i % 6], width: 2, dash: DASHES[i % 6], spanGaps: false,
-          points: { show: (u, s) => this.isLonely(s), size: 5, fill: look.series[i % 6] },
-        }))),
+        series: [{}].concat(data.lines.map((line) => this.series(line, look))),
         hooks: {
           drawClear: [(u) => this.drawBehind(u)],
           draw: [(u) => this.drawOver(u)],
@@ -166,6 +183,18 @@
       }, columns, this.plotEl);
       this.legend();
       this.read(null);
+    }
+
+    series(line, look) {
+      const n = line.colour % 6, isBar = this.data.style === "bar" && !line.is_before;
+      const series = {
+        label: line.name, stroke: look.series[n], width: line.is_before ? 1.5 : 2, spanGaps: false,
+        dash: line.is_before ? [3, 4] : DASHES[n],
+        points: { show: (u, s) => !isBar && this.isLonely(s), size: 5, fill: look.series[n] },
+      };
+      if (isBar) Object.assign(series, { paths: uPlot.paths.bars({ size: [0.7, 24] }), fill: look.series[n], width: 0, dash: [] });
+      else if (this.data.style === "area" && !line.is_before) series.fill = look.series[n] + "2e";
+      return series;
     }
 
     // A value with nothing on either side is invisible as a line: draw it as a point.
@@ -261,12 +290,13 @@
         const inside = to - from > size + 8 * k;
         const x = inside ? from + 6 * k : from - 6 * k;
         const edge = inside ? from : from - size - 6 * k;
+        if (edge < left) continue;
         const isTaken = ends.some(([px, py]) => edge < px + 64 * k && px - 64 * k < to && py < top + 34 * k)
           || (edge < left + 140 * k && data.limits.some((l) => u.valToPos(l.value, "y", true) < top + 40 * k));
         this.words(c, name, x, isTaken ? top + height - 6 * k : top + 13 * k, inside ? "left" : "right", this.look.accent, k);
       }
-      c.fillStyle = this.look.crit;
       for (const tick of data.ticks) {
+        c.fillStyle = tick.kind === "event" ? this.look.accent : this.look.crit;
         const x = u.valToPos(tick.at, "x", true);
         if (x < left || x > left + width) continue;
         c.beginPath();
@@ -301,16 +331,16 @@
     // Up to three series carry their last value where they end.
     lastValues(u, c, k) {
       const { lines, x, unit, is_plain: isPlain } = this.data, { left, top, width, height } = u.bbox;
-      if (lines.length > 3) return;
+      if (lines.filter((line) => !line.is_before).length > 3) return;
       c.font = `700 ${13 * k}px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif`;
       const taken = [];
       lines.forEach((line, i) => {
-        if (u.series[i + 1].show === false) return;
+        if (u.series[i + 1].show === false || line.is_before) return;
         let last = line.values.length - 1;
         while (last >= 0 && line.values[last] === null) last -= 1;
         if (last < 0) return;
         const px = u.valToPos(x[last], "x", true), py = u.valToPos(line.values[last], "y", true);
-        c.fillStyle = this.look.series[i % 6];
+        c.fillStyle = this.look.series[line.colour % 6];
         c.beginPath();
         c.arc(px, py, 4 * k, 0, 7);
         c.fill();
@@ -334,9 +364,10 @@
         const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
         const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
         path.setAttribute("d", "M0 2h18");
-        path.setAttribute("stroke", this.look.series[i % 6]);
+        const dash = line.is_before ? [3, 4] : DASHES[line.colour % 6];
+        path.setAttribute("stroke", this.look.series[line.colour % 6]);
         path.setAttribute("stroke-width", "3");
-        if (DASHES[i % 6].length) path.setAttribute("stroke-dasharray", DASHES[i % 6].join(" "));
+        if (dash.length) path.setAttribute("stroke-dasharray", dash.join(" "));
         svg.append(path);
         button.append(svg, line.name);
         button.addEventListener("click", () => this.pick(i));

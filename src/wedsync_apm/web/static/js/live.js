@@ -1,16 +1,18 @@
-// Keeps a page true: listens to the event stream, fetches the page's main part again and morphs it
-// in. Without a stream it polls; hidden pages do nothing; times are worded as they pass.
+// Keeps a page true: hears what changes, fetches the page's main part again and morphs it in. Where
+// nothing can be heard it polls; hidden pages do nothing; times are worded as they pass.
 (() => {
   "use strict";
   const root = document.documentElement;
   const dot = document.querySelector("[data-live]");
   const self = document.currentScript;
   const MINUTE = 60, HOUR = 3600, DAY = 86400;
-  const POLL = 15000, REFRESH = 10000, SOON = 400;
+  const POLL = 15000, SELDOM = 60000, REFRESH = 30000, SOON = 400;
   // The server's clock, so that a phone that is wrong by minutes still counts down rightly.
-  let skew = root.dataset.now ? Date.parse(root.dataset.now) - Date.now() : 0;
-  const loaded = Date.now();
-  let fresh = loaded, isStreaming = false, isFailing = false, wanted = null, busy = false;
+  // A page that the worker has kept says when it came, by this device's clock.
+  const kept = Number(root.dataset.kept), loaded = Date.now();
+  let skew = root.dataset.now ? Date.parse(root.dataset.now) - (kept || loaded) : 0;
+  let fresh = kept || loaded, isStreaming = false, isFailing = !!kept, wanted = null, wantedAt = 0, read = fresh, busy = false;
+  let line = null, isStale = !!kept, isLate = false, hiding = null;
   const now = () => Date.now() + skew;
 
   function length(seconds) {
@@ -45,9 +47,11 @@
     let text = `Every ${POLL / 1000} s`, state = "poll";
     if (document.getElementById("main").dataset.still) { text = dot.dataset.asof; state = ""; }
     else if (isFailing) { text = `No signal, ${length(seconds)} ago`; state = "late"; }
-    else if (isStreaming) { text = seconds < 15 ? "Live" : `Live, ${length(seconds)} ago`; state = "live"; }
+    else if (isStreaming) { text = seconds < 20 ? "Live" : `Live, ${length(seconds)} ago`; state = "live"; }
     if (dot.textContent !== text) dot.textContent = text;
     dot.dataset.state = state;
+    const old = document.querySelector("#offline b");
+    if (old) old.textContent = `${length(seconds)} ago`;
   }
 
   // Somebody types or has something open: leave the page alone until they are done.
@@ -61,8 +65,9 @@
   async function refresh() {
     clearTimeout(wanted);
     wanted = null;
+    if (busy) { isLate = true; return; }
     const main = document.getElementById("main");
-    if (busy || document.hidden || !main || main.dataset.still || !window.htmx || isInUse()) return;
+    if (document.hidden || !main || main.dataset.still || !window.htmx || isInUse()) return;
     busy = true;
     const open = [...main.querySelectorAll("details[open]")].map((d) => d.id);
     try {
@@ -80,15 +85,20 @@
       skew = Date.parse(swapped.dataset.at) - Date.now();
       badge(Number(swapped.dataset.open));
       swapped.querySelectorAll("time[data-rel]").forEach((t) => delete t.dataset.clock);
-      fresh = Date.now();
+      fresh = read = Date.now();
       isFailing = false;
-      dot.dataset.clock = swapped.dataset.clock;
+      // What was announced while it was on its way may not be in it.
+      isStale = isLate || wanted !== null;
+      delete root.dataset.kept;
+      dispatchEvent(new Event("wedsync:fresh"));
       charts();
     } catch {
       isFailing = true;
       offline();
     } finally {
       busy = false;
+      if (isLate) want(SOON);
+      isLate = false;
       age();
     }
   }
@@ -102,18 +112,21 @@
 
   // Once the last good page is older than 15 s, nothing on it may still say that it works.
   function offline() {
-    if (Date.now() - fresh < POLL) return;
-    const main = document.getElementById("main"), time = dot.dataset.clock;
+    if (!root.dataset.kept && Date.now() - fresh < POLL) return;
+    const main = document.getElementById("main"), time = main.dataset.clock;
     const unknown = dot.dataset.unknown.replace("{time}", time);
     let strip = document.getElementById("offline");
     if (!strip) {
       strip = document.createElement("p");
       strip.id = "offline";
       strip.className = "strip grey full";
-      strip.setAttribute("role", "status");
-      strip.append(dot.dataset.gone.replace("{time}", time));
+      const said = document.createElement("span");
+      said.setAttribute("role", "status");
+      said.append(dot.dataset.gone.replace("{time}", time));
+      strip.append(said, document.createElement("b"));
       main.prepend(strip);
-      main.querySelectorAll(".st.ok, .verdict.ok .withicon").forEach((el) => {
+      if (main.querySelector(".verdict.ok")) document.title = unknown;
+      main.querySelectorAll(".st.ok, .state.ok, .verdict.ok .withicon").forEach((el) => {
         el.classList.replace("ok", "none");
         el.querySelectorAll("use").forEach((use) => use.setAttribute("href", "#i-none"));
         (el.querySelector("span") || el.lastChild).textContent = unknown;
@@ -122,32 +135,47 @@
     }
   }
 
+  // At the earliest wish of all: what is urgent does not wait behind what is not.
   function want(pause) {
-    if (wanted === null) wanted = setTimeout(refresh, pause);
+    const at = Date.now() + pause;
+    if (wanted !== null && wantedAt <= at) return;
+    clearTimeout(wanted);
+    wantedAt = at;
+    wanted = setTimeout(refresh, pause);
   }
 
-  function listen() {
-    if (!dot || !window.EventSource || document.hidden) return;
-    const source = new EventSource("/api/v1/events");
-    const drop = (again) => {
-      document.removeEventListener("visibilitychange", hide);
-      source.close();
-      isStreaming = false;
-      if (again) setTimeout(listen, 1000 + Math.random() * 9000);
-    };
-    const hide = () => { if (document.hidden) drop(false); };
-    document.addEventListener("visibilitychange", hide);
-    source.onopen = () => { isStreaming = true; isFailing = false; fresh = Date.now(); age(); };
-    source.onerror = () => drop(true);
-    const heard = (event) => {
-      fresh = Date.now();
-      const topic = event.type;
-      if (topic === "metrics") want(REFRESH);
-      else if (topic === "hello") { if (Date.now() - loaded > POLL) want(SOON); } else want(SOON);
-    };
-    ["hello", "resync", "incidents", "health", "deliveries", "metrics"].forEach(
-      (name) => source.addEventListener(name, heard));
+  // What the server says; null: the line is lost.
+  function hear(message) {
+    if (!message) { isStreaming = false; age(); return; }
+    const kind = message.type;
+    if (kind === "hello" || kind === "resync") {
+      isStreaming = true;
+      if (!message.resumed) { isStale = true; want(kind === "hello" ? SOON : Math.random() * POLL); }
+    } else if (kind === "paused") isStreaming = false;
+    else if (message.code > 4400) want(0);
+    else if (kind === "event") {
+      isStale = true;
+      want(message.topic.startsWith("metric") ? REFRESH : SOON);
+      document.dispatchEvent(new CustomEvent("wedsync:live", { detail: message }));
+    }
+    // Nothing has changed since the page was read: it is as good as read now.
+    if (!isStale && !isFailing) fresh = Date.now();
+    age();
   }
+
+  // The line comes when the page is complete: until then, and without it, the page polls.
+  function listen() {
+    if (line) line.open();
+    else if (window.wedsyncLine) { line = wedsyncLine(dot.dataset.place, hear); line.open(); }
+    else if (self && self.dataset.line) get(self.dataset.line).then(() => { if (window.wedsyncLine) listen(); });
+  }
+
+  const get = (src) => new Promise((done) => {
+    const s = document.createElement("script");
+    s.src = src;
+    s.onload = done;
+    document.head.append(s);
+  });
 
   // The charts' library comes when one is near the screen, at the latest when the page is complete
   // and has nothing else to do: what a page needs to be useful stays light.
@@ -157,12 +185,6 @@
     if (document.querySelector(`script[src="${self.dataset.chart}"]`)) return;
     const figures = document.querySelectorAll("figure[data-figure]");
     if (!figures.length) return;
-    const get = (src) => new Promise((done) => {
-      const s = document.createElement("script");
-      s.src = src;
-      s.onload = done;
-      document.head.append(s);
-    });
     const fetchThem = () => {
       if (near.isDone) return;
       near.isDone = true;
@@ -214,10 +236,18 @@
 
   if (dot) {
     setInterval(age, 1000);
-    setInterval(() => want(0), POLL);
-    document.addEventListener("visibilitychange", () => { if (!document.hidden) { want(0); listen(); } });
+    setInterval(() => { if (!isStreaming || isStale || isFailing || Date.now() - read >= SELDOM) want(0); }, POLL);
+    // A page that nobody sees hears for half a minute more, and then nothing until it is seen.
+    document.addEventListener("visibilitychange", () => {
+      clearTimeout(hiding);
+      if (document.hidden) hiding = setTimeout(() => { if (line) line.close(); }, 2 * POLL);
+      else { want(0); listen(); }
+    });
     addEventListener("online", () => want(0));
-    listen();
+    addEventListener("wedsync:news", () => want(0));
+    if (kept) { offline(); want(0); }
+    if (document.readyState === "complete") listen();
+    else addEventListener("load", listen, { once: true });
     age();
     charts();
   }
