@@ -60,6 +60,7 @@ def prepare_platform(conninfo: str, data_dir: Path, url: str) -> Platform:
         )
         furnish.put_checks(cx, organization_id, own_checks(url))
         furnish.put_rules(cx, organization_id, OWN_RULES)
+        furnish.put_dashboards(cx, organization_id, "platform")
     return Platform(organization_id, key)
 
 

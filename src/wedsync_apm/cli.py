@@ -1,37 +1,58 @@
 """`wedsync-apm`: the commands. Exit codes: 0 done, 1 a finding or a failure, 2 wrong usage."""
 
-from typing import Annotated
+import sys
+from collections.abc import Iterable
+from importlib import import_module
+from typing import Annotated, Any, Final
 
 import typer
 
 from wedsync_apm import __version__
-from wedsync_apm.commands import inspect, people, running, schema, usage
 from wedsync_apm.commands.common import fail, say
 from wedsync_apm.errors import WedSyncError
+from wedsync_apm.heap import give_memory_back
 
-app = typer.Typer(
-    name="wedsync-apm",
-    help="Performance monitoring and incident response for wedding vendors.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
+COMMANDS: Final = {
+    "up": ("up", "start_everything"),
+    "serve": ("processes", "serve_pages"),
+    "work": ("processes", "run_engine_only"),
+    "migrate": ("schema", "app"),
+    "doctor": ("inspect", "doctor"),
+    "simulate": ("simulate", "simulate"),
+    "org": ("people", "organizations"),
+    "user": ("people", "users"),
+    "operator": ("people", "operators"),
+    "key": ("people", "keys"),
+    "token": ("people", "tokens"),
+    "health-report": ("inspect", "health_report"),
+    "audit": ("inspect", "audits"),
+    "usage": ("usage", "usage"),
+    "freeze": ("freeze", "app"),
+    "drill": ("drill", "drill"),
+}
+"""Each command, or group of commands, with its module and its name there."""
 
-app.command("up")(running.start_everything)
-app.command("serve")(running.serve_pages)
-app.command("work")(running.run_engine_only)
-app.add_typer(schema.app, name="migrate")
-app.command("doctor")(inspect.doctor)
-app.command("simulate")(running.simulate)
-app.add_typer(people.organizations, name="org")
-app.add_typer(people.users, name="user")
-app.add_typer(people.operators, name="operator")
-app.add_typer(people.keys, name="key")
-app.add_typer(people.tokens, name="token")
-app.command("health-report")(inspect.health_report)
-app.add_typer(inspect.audits, name="audit")
-app.command("usage")(usage.usage)
+
+def make_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
+    """The commands of these names. Only their modules are loaded: what a process has loaded it
+    keeps for its whole life."""
+    app = typer.Typer(
+        name="wedsync-apm",
+        help="Performance monitoring and incident response for wedding vendors.",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_options)
+    for name in names:
+        module, attribute = COMMANDS[name]
+        found: Any = getattr(import_module(f"wedsync_apm.commands.{module}"), attribute)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=name)
+        else:
+            app.command(name)(found)
+    return app
 
 
 def _show_version(is_asked: bool) -> None:
@@ -40,8 +61,7 @@ def _show_version(is_asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
-def options(
+def _options(
     version: Annotated[
         bool,
         typer.Option(
@@ -54,8 +74,10 @@ def options(
 
 def main() -> None:
     """Runs the command; what goes wrong on purpose is said in a line, without a traceback."""
+    give_memory_back()
+    asked = sys.argv[1:2]
     try:
-        app()
+        make_app(asked if COMMANDS.keys() >= set(asked) and asked else COMMANDS)()
     except WedSyncError as exc:
         fail(exc)
 

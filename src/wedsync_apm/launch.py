@@ -1,34 +1,31 @@
 """`up`: from a data folder to a product that answers, and back.
 
 1. One supervisor holds the data folder. 2. The embedded database starts, or the named one is used.
-3. `serve` and `work` load their code while schema and passwords are brought up to date and the
-platform's own organization is furnished. 4. They begin, and the demo is prepared. 5. When the page
-answers, the address is told, self-watch begins and the demo's traffic flows. 6. Everything is
-watched until somebody asks to stop; then it ends in reverse.
+3. `serve` and `work` load their code while a third process brings schema and passwords up to date
+and furnishes the platform's own organization. 4. They begin, and it prepares the demo and ends.
+5. When the page answers, the address is told, self-watch begins and the demo's traffic flows.
+6. Everything is watched until somebody asks to stop; then it ends in reverse.
 """
 
-import http.client
-import ipaddress
+import logging
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import Final
-from urllib.parse import urlsplit
 
-from wedsync_apm import __version__, bootstrap
+from wedsync_apm import __version__
+from wedsync_apm.addresses import answers, free_port, is_loopback, require_free_port
 from wedsync_apm.config import PREFIX, Settings
 from wedsync_apm.db.embedded import EmbeddedPostgres
 from wedsync_apm.db.logins import role_conninfo
 from wedsync_apm.errors import ConfigurationError
-from wedsync_apm.organizations.demo import save_demo_people
+from wedsync_apm.preparation import Place, Preparation, Prepared, Task
 from wedsync_apm.runtime import Runtime, remove_runtime, write_runtime
 from wedsync_apm.selfwatch.watcher import SelfWatch
-from wedsync_apm.simulate import demo
-from wedsync_apm.supervise import Child, Guard, Supervisor, only_one
+from wedsync_apm.supervise import Guard, Program, Supervisor, only_one
 from wedsync_apm.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -91,17 +88,20 @@ class _Run:
         self.postgres: EmbeddedPostgres | None = None
         self.selfwatch: SelfWatch | None = None
         self.is_ready = False
-        self.passwords: demo.Hashes | None = None
+        self.preparation: Preparation | None = None
 
     @property
     def url(self) -> str:
         """Where this machine reaches the pages."""
-        return local_url(self.settings)
+        return self.settings.local_url
 
     def start(self) -> None:
         """Everything up to the moment at which the page answers."""
-        if self.options.with_demo:
-            self.passwords = demo.start_hashing(self.settings.data_dir)
+        data_dir = self.settings.data_dir
+        level = logging.INFO if self.options.show_logs else logging.WARNING
+        self.preparation = Preparation(
+            Task(str(data_dir), self.options.with_demo, self.settings.log_format, level)
+        )
         self.step("Starting the database")
         self.start_database()
         self.step("Bringing the schema up to date")
@@ -113,28 +113,25 @@ class _Run:
         for process in processes:
             process.is_held = True
             self.supervisor.start(process)
-        bootstrap.prepare_database(self.settings)
-        engine = role_conninfo(self.settings, "apm_engine")
-        platform = bootstrap.prepare_platform(engine, self.settings.data_dir, self.url)
+        settings = self.settings
+        key = self.preparation.prepare_platform(
+            Place(settings.database_url or "", settings.direct_url, self.url)
+        )
         for process in processes:
             process.let_go()
         self.step("Starting API, pages and engine")
-        people: tuple[demo.DemoLogin, ...] = ()
-        if self.options.with_demo:
-            people = demo.prepare(engine, self.settings.data_dir, self.passwords)
-        else:
-            save_demo_people(self.settings.data_dir, ())
+        prepared = self.preparation.prepare_people()
         self.supervisor.wait_until(
             lambda: answers(self.url), seconds=READY_SECONDS, patience=f"The page at {self.url}"
         )
         self.is_ready = True
         self.write_runtime()
-        self.tell(people)
+        self.tell(prepared)
         self.selfwatch = SelfWatch(
             url=self.url,
-            key=platform.key,
-            conninfo=engine,
-            data_dir=self.settings.data_dir,
+            key=key,
+            conninfo=role_conninfo(settings, "apm_engine"),
+            data_dir=data_dir,
             pids=self.pids,
         )
         self.selfwatch.start()
@@ -146,7 +143,11 @@ class _Run:
         """The embedded server, unless the settings name another."""
         if self.settings.database_url is not None:
             return
-        self.postgres = EmbeddedPostgres(self.settings.data_dir, pg_bin=self.settings.pg_bin)
+        settings = self.settings
+        options = {}
+        if settings.shared_buffers_mb is not None:
+            options["shared_buffers"] = f"{settings.shared_buffers_mb}MB"
+        self.postgres = EmbeddedPostgres(settings.data_dir, pg_bin=settings.pg_bin, options=options)
         self.postgres.start()
         self.settings = replace(self.settings, database_url=self.postgres.conninfo())
         self.watch_database()
@@ -167,7 +168,7 @@ class _Run:
         self.watch_database()
         self.write_runtime()
 
-    def child(self, role: str, arguments: Sequence[str], login: str) -> Child:
+    def child(self, role: str, arguments: Sequence[str], login: str) -> Program:
         """One of our processes, which enters the database with its own login only."""
         settings = self.settings
         environment = {
@@ -179,11 +180,11 @@ class _Run:
             "EGRESS_ALLOW": ",".join(settings.egress_allow),
         }
         log_path = None if self.options.show_logs else settings.data_dir / f"{role}.log"
-        return Child(
-            role,
-            arguments,
-            {f"{PREFIX}{name}": value for name, value in environment.items()},
-            log_path,
+        return Program(
+            role=role,
+            arguments=arguments,
+            environment={f"{PREFIX}{name}": value for name, value in environment.items()},
+            log_path=log_path,
         )
 
     def pids(self) -> Mapping[str, int]:
@@ -207,18 +208,18 @@ class _Run:
             Runtime(self.url, database_url, str(self.settings.data_dir), self.pids(), __version__),
         )
 
-    def tell(self, people: Sequence[demo.DemoLogin]) -> None:
+    def tell(self, prepared: Prepared) -> None:
         """What a newcomer needs to know."""
         took = time.monotonic() - self.started_at
         self.say(
             f"\nWedSync APM answers on {self.settings.public_url or self.url} after {took:.1f} s."
         )
-        if people:
+        if people := prepared.people:
             self.say("Simulated businesses, couples and figures. Demo logins:")
             width = max(len(person.email) for person in people)
             for person in people:
                 self.say(f"  {person.email:{width}}  {person.password}  {person.note}")
-        elif bootstrap.is_unpeopled(role_conninfo(self.settings, "apm_engine")):
+        elif prepared.is_unpeopled:
             self.say(
                 "Nobody can sign in yet. The first operator: wedsync-apm operator create "
                 f"--email you@example.org --role oncall --data-dir {self.settings.data_dir}"
@@ -227,6 +228,8 @@ class _Run:
 
     def hurry(self) -> None:
         """The second request to stop: the database, too, stops at once and recovers later."""
+        if self.preparation is not None:
+            self.preparation.kill()
         if self.postgres is not None and (pid := self.postgres.pid) is not None:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGQUIT)
@@ -234,8 +237,8 @@ class _Run:
     def stop(self) -> None:
         """Everything, in reverse."""
         self.is_ready = False
-        if self.passwords is not None:
-            self.passwords.cancel()
+        if self.preparation is not None:
+            self.preparation.stop()
         if self.selfwatch is not None:
             self.selfwatch.stop()
         self.supervisor.stop_all()
@@ -243,55 +246,3 @@ class _Run:
         if self.postgres is not None:
             self.postgres.stop()
         remove_runtime(self.settings.data_dir)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches the address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-def local_url(settings: Settings) -> str:
-    """The pages as this machine reaches them."""
-    return settings.local_url
-
-
-def free_port(host: str) -> int:
-    """A port that nobody listens on at the moment."""
-    with socket.socket(_family(host)) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
-
-
-def require_free_port(host: str, port: int) -> None:
-    """Raises ConfigurationError when somebody listens on it, or it may not be taken."""
-    try:
-        with socket.socket(_family(host)) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-    except OSError as exc:
-        raise ConfigurationError(
-            f"Cannot listen on {host} port {port}: {exc.strerror or exc}. "
-            "Choose another with --port (0 takes a free one), or stop what listens there."
-        ) from exc
-
-
-def answers(url: str) -> bool:
-    """Whether the page is there; any answer below 500 is one."""
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=5)
-    try:
-        connection.request("GET", "/", headers={"Accept": "text/html"})
-        return connection.getresponse().status < 500
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -38,7 +39,8 @@ STEADY_SECONDS: Final = 60.0
 LONGEST_DELAY_SECONDS: Final = 30.0
 LARGEST_LOG_BYTES: Final = 16 * 1024 * 1024
 _TICK_SECONDS: Final = 0.1
-_WRONG_CONFIGURATION: Final = 2
+WRONG_CONFIGURATION: Final = 2
+"""What a process ends with that cannot work with its settings."""
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -53,28 +55,58 @@ def restart_delay(failures: int) -> float:
     return float(min(0.5 * 2 ** (failures - 1), LONGEST_DELAY_SECONDS))
 
 
-@dataclass(slots=True)
-class Child:
-    """One process of ours. It writes to its own log, or where the supervisor writes."""
+@dataclass(slots=True, kw_only=True)
+class Child(ABC):
+    """A process below this one, as often as it is started."""
 
     role: str
+    started_at: float = 0.0
+    failures: int = 0
+    restart_at: float | None = None
+
+    def start(self) -> None:
+        """Starts it, at first or again."""
+        self.launch()
+        self.started_at = time.monotonic()
+        self.restart_at = None
+
+    @abstractmethod
+    def launch(self) -> None:
+        """Makes the process."""
+
+    @abstractmethod
+    def poll(self) -> int | None:
+        """What it has ended with, or minus the signal; None while it runs, or was not started."""
+
+    @property
+    @abstractmethod
+    def pid(self) -> int | None:
+        """None while it does not run."""
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Sends a signal, if it still runs."""
+        if (pid := self.pid) is not None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def log_tail(self, lines: int = 15) -> str:
+        """The last lines of its log; empty when it has none of its own."""
+        return ""
+
+
+@dataclass(slots=True, kw_only=True)
+class Program(Child):
+    """A command of ours. It writes to its own log, or where the supervisor writes."""
+
     arguments: Sequence[str]
     environment: Mapping[str, str]
     log_path: Path | None
     is_held: bool = False
     """Started, it loads its code and then waits until it is let go: see `await_go`."""
     process: subprocess.Popen[bytes] | None = None
-    started_at: float = 0.0
-    failures: int = 0
-    restart_at: float | None = None
 
-    @property
-    def pid(self) -> int | None:
-        """None while it does not run."""
-        return self.process.pid if self.process and self.process.poll() is None else None
-
-    def start(self) -> None:
-        """Starts it in a process group of its own: Ctrl-C reaches the supervisor alone."""
+    def launch(self) -> None:
+        """In a process group of its own: Ctrl-C reaches the supervisor alone."""
         output = self._open_log()
         try:
             self.process = subprocess.Popen(  # noqa: S603 - our own program and arguments
@@ -88,10 +120,15 @@ class Child:
         finally:
             if output is not None:
                 os.close(output)
-        self.started_at = time.monotonic()
-        self.restart_at = None
         if not self.is_held:
             self.let_go()
+
+    def poll(self) -> int | None:
+        return self.process.poll() if self.process else None
+
+    @property
+    def pid(self) -> int | None:
+        return self.process.pid if self.process and self.process.poll() is None else None
 
     def let_go(self) -> None:
         """What it needs is there; from now on it starts without waiting."""
@@ -99,14 +136,7 @@ class Child:
         if self.process is not None and self.process.stdin is not None:
             self.process.stdin.close()
 
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """Sends a signal, if it still runs."""
-        if self.process is not None and self.process.poll() is None:
-            with suppress(ProcessLookupError):
-                self.process.send_signal(number)
-
     def log_tail(self, lines: int = 15) -> str:
-        """The last lines of its log; empty when it has none."""
         if self.log_path is None:
             return ""
         with suppress(OSError):
@@ -131,6 +161,8 @@ class Supervisor:
     on_change: Callable[[], None] = lambda: None
     on_hurry: Callable[[], None] = lambda: None
     """Called at the second request to stop, besides killing the children."""
+    stops_together: bool = False
+    """Whether the children are told to stop at once, and not one after the other."""
     children: list[Child] = field(default_factory=list)
     stop_requests: int = 0
     _interrupts: bool = False
@@ -183,8 +215,8 @@ class Supervisor:
         while not is_ready():
             self.look_after()
             for child in self.children:
-                code = child.process.poll() if child.process else None
-                if code == _WRONG_CONFIGURATION or child.failures >= 5:
+                code = child.poll()
+                if code == WRONG_CONFIGURATION or child.failures >= 5:
                     raise ChildFailed(
                         f"{child.role} ended with {code} while starting:\n{child.log_tail()}"
                     )
@@ -201,7 +233,7 @@ class Supervisor:
                     child.start()
                     self.on_change()
                 continue
-            code = child.process.poll() if child.process else None
+            code = child.poll()
             if code is None:
                 continue
             ran = now - child.started_at
@@ -225,9 +257,12 @@ class Supervisor:
 
     def stop_all(self) -> None:
         """Stops the children in reverse order and waits for each."""
+        for child in self.children if self.stops_together else ():
+            child.stop(self._last_signal)
         for child in reversed(self.children):
             child.restart_at = None
-            child.stop(signal.SIGKILL if self.stop_requests > 1 else signal.SIGTERM)
+            if not self.stops_together or self.stop_requests > 1:
+                child.stop(self._last_signal)
             deadline = time.monotonic() + STOP_SECONDS
             while child.pid is not None:
                 if time.monotonic() > deadline:
@@ -237,6 +272,10 @@ class Supervisor:
                 time.sleep(0.02)
             self.on_change()
         self.children.clear()
+
+    @property
+    def _last_signal(self) -> signal.Signals:
+        return signal.SIGKILL if self.stop_requests > 1 else signal.SIGTERM
 
 
 class Guard:
@@ -302,21 +341,48 @@ def await_go() -> None:
 
 def follow_supervisor() -> None:
     """In a child: end when the supervisor ends. Without a supervisor nothing happens."""
+    supervisor = _supervisor()
+    if supervisor is not None:
+        _end_with(supervisor)
+
+
+def end_with_parent(parent: int) -> None:
+    """In a fork: end when the process ends that it was forked from."""
+    _end_with(parent)
+
+
+def ask_for_end() -> None:
+    """In a child that must have no threads: asks for a signal at the supervisor's death. Systems
+    without one, and a supervisor that has died already, are for `is_orphaned`."""
+    if _supervisor() is not None:
+        _ask_kernel()
+
+
+def is_orphaned() -> bool:
+    """Whether there was a supervisor that is gone."""
+    supervisor = _supervisor()
+    return supervisor is not None and os.getppid() != supervisor
+
+
+def _supervisor() -> int | None:
     text = os.environ.get(SUPERVISOR, "")
-    if not text.isdigit():
-        return
-    supervisor = int(text)
+    return int(text) if text.isdigit() else None
+
+
+def _ask_kernel() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    # Also for other systems, for a supervisor that died before the line above, and for a
-    # child that does not end in time.
-    threading.Thread(
-        target=_end_with, args=(supervisor,), name="follow-supervisor", daemon=True
-    ).start()
 
 
-def _end_with(supervisor: int) -> None:
-    while os.getppid() == supervisor and is_running(supervisor):
+def _end_with(parent: int) -> None:
+    _ask_kernel()
+    # Also for other systems, for a parent that died before the line above, and for a child that
+    # does not end in time.
+    threading.Thread(target=_watch, args=(parent,), name="follow-parent", daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent and is_running(parent):
         time.sleep(1.0)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(STOP_SECONDS)

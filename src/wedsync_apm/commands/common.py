@@ -7,18 +7,17 @@ from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from psycopg.conninfo import conninfo_to_dict
-from rich.console import Console
-from rich.table import Table
 
-from wedsync_apm.administration import store
 from wedsync_apm.config import Settings, load_settings
-from wedsync_apm.db.logins import role_conninfo
 from wedsync_apm.errors import ConfigurationError, DatabaseAway, NotValid, WedSyncError
 from wedsync_apm.runtime import read_runtime
+
+if TYPE_CHECKING:
+    from rich.status import Status
 
 DataDir = Annotated[
     Path | None,
@@ -33,6 +32,22 @@ DatabaseUrl = Annotated[
     typer.Option(
         "--database-url",
         help="PostgreSQL >= 15 to use. [WEDSYNC_APM_DATABASE_URL, the running server's]",
+        show_default=False,
+    ),
+]
+Host = Annotated[
+    str | None,
+    typer.Option(
+        "--host", help="Address to listen on. [WEDSYNC_APM_HOST, 127.0.0.1]", show_default=False
+    ),
+]
+Port = Annotated[
+    int | None,
+    typer.Option(
+        "--port",
+        help="Port to listen on, 0 for a free one. [WEDSYNC_APM_PORT, 8080]",
+        min=0,
+        max=65535,
         show_default=False,
     ),
 ]
@@ -77,16 +92,6 @@ def owner_conninfo(settings: Settings) -> str:
 
 
 @contextmanager
-def administration(
-    data_dir: Path | None, database_url: str | None = None
-) -> Iterator[store.AdminConnection]:
-    """A connection for a command that changes people, organizations or keys."""
-    settings = settings_for(data_dir, database_url)
-    with reached(settings), store.connect(role_conninfo(settings, "apm_engine")) as cx:
-        yield cx
-
-
-@contextmanager
 def reached(settings: Settings) -> Iterator[None]:
     """Says where the database is when it does not answer."""
     try:
@@ -121,7 +126,7 @@ class Progress:
     """On a terminal, a line that moves while something takes long; elsewhere nothing."""
 
     def __init__(self) -> None:
-        self._status = Console(stderr=True).status("") if sys.stderr.isatty() else None
+        self._status = _status() if sys.stderr.isatty() else None
 
     def step(self, text: str) -> None:
         """What is being done now."""
@@ -140,6 +145,12 @@ class Progress:
             self._status.stop()
 
 
+def _status() -> "Status":
+    from rich.console import Console  # noqa: PLC0415 - most processes never need it
+
+    return Console(stderr=True).status("")
+
+
 def print_json(facts: Any) -> None:
     """JSON on standard output."""
     say(json.dumps(facts, indent=2, ensure_ascii=False, default=_jsonable))
@@ -151,6 +162,9 @@ def print_table(rows: Sequence[Any]) -> None:
     if not plain:
         say("(none)")
         return
+    from rich.console import Console  # noqa: PLC0415 - as above
+    from rich.table import Table  # noqa: PLC0415 - as above
+
     table = Table(box=None, pad_edge=False)
     for name in plain[0]:
         table.add_column(name.replace("_", " "), overflow="fold")

@@ -9,6 +9,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from wedsync_apm.addresses import is_loopback
 from wedsync_apm.commands.common import (
     AsJson,
     DatabaseUrl,
@@ -29,7 +30,6 @@ from wedsync_apm.health.audit import Audit, Subject, audit
 from wedsync_apm.health.doctor import examine
 from wedsync_apm.health.model import Report, Verdict
 from wedsync_apm.health.report import find_member, take_report
-from wedsync_apm.launch import is_loopback
 
 Result = TypeVar("Result")
 

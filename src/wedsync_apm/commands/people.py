@@ -2,6 +2,9 @@
 
 import secrets
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 
@@ -12,11 +15,12 @@ from wedsync_apm.commands.common import (
     AsJson,
     DatabaseUrl,
     DataDir,
-    administration,
     emit,
     group,
+    reached,
     settings_for,
 )
+from wedsync_apm.db.logins import role_conninfo
 from wedsync_apm.errors import ConfigurationError, FieldError, NotValid
 from wedsync_apm.organizations.tokens import load_tokens
 from wedsync_apm.rules.starter import starter_rules
@@ -37,6 +41,16 @@ Password = Annotated[
         show_default=False,
     ),
 ]
+
+
+@contextmanager
+def administration(
+    data_dir: Path | None, database_url: str | None = None
+) -> Iterator[store.AdminConnection]:
+    """A connection for a command that changes people, organizations or keys."""
+    settings = settings_for(data_dir, database_url)
+    with reached(settings), store.connect(role_conninfo(settings, "apm_engine")) as cx:
+        yield cx
 
 
 @organizations.command("create")
