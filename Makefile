@@ -12,7 +12,7 @@ STAMP_VENV := $(VENV)/.stamp-venv
 STAMP_RUNTIME := $(VENV)/.stamp-runtime
 STAMP_DEV := $(VENV)/.stamp-dev
 # What is compiled when the product is installed.
-COMPILED := $(wildcard src/wedsync_apm/*/*.pyx)
+COMPILED := $(wildcard src/wedsync_apm/*/*.pyx src/wedsync_apm/*/*.pxd)
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 
 .PHONY: help demo test check bench lock
@@ -29,7 +29,8 @@ demo: $(STAMP_RUNTIME)
 
 test: $(STAMP_DEV)
 	@sh .ci/browser
-	@$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	@# Hundreds of processes import the same files: compiled once, whatever the environment says of it.
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(STAMP_DEV)
 	@$(BIN)/ruff format --check --quiet . --output-format concise && $(BIN)/ruff check --quiet --output-format concise . && echo "format, lint: fine"
