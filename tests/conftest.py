@@ -1,25 +1,85 @@
 """Fixtures that every kind of test shares."""
 
+import gc
 import ipaddress
+import os
 import socket
 from collections.abc import Iterator
-from typing import Any
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.browser import require_browser
-from tests.support.postgres import Database, PostgresServer, sweep_left_behind, throw_away_server
+from tests.support.passwords import QUICK
+from tests.support.postgres import (
+    Database,
+    PostgresServer,
+    shelf_of_run,
+    sweep_left_behind,
+    throw_away_server,
+)
 
 # How long an example takes says how busy the machine is, and nothing of what is tested.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
 
+_TESTS: Final = Path(__file__).parent
+_LONGEST: Final = (
+    "sql/test_schema_migrations.py",
+    "acceptance/test_up.py",
+    "browser/test_preview_pages.py",
+    "sql/test_statements.py",
+    "browser/test_accessibility.py",
+    "sql/test_migrate.py",
+    "integration/test_engine_killed.py",
+    "acceptance/test_soak.py",
+    "browser/test_pages.py",
+    "integration/test_ingest_prometheus.py",
+)
+"""The files that take most of a minute and more, the longest first."""
+_KINDS: Final = ("acceptance", "browser", "integration", "sql", "unit")
+"""The folders of tests, those with the longest files first."""
+
+
+_of_run: Final = ExitStack()
+
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Tidies up after a run that was killed; once, not in every worker."""
+    """Tidies up after a run that was killed, and makes the shelf; once, not in every worker."""
     if not hasattr(session.config, "workerinput"):
         sweep_left_behind()
+        _of_run.enter_context(shelf_of_run())
+
+
+def pytest_unconfigure() -> None:
+    """What the run shared goes when its workers have gone."""
+    _of_run.close()
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors: a test of running processes waits a third of its time."""
+    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else 2
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first, so that the last ones do not leave a worker alone with them."""
+
+    def turn(item: pytest.Item) -> tuple[int, int]:
+        path = item.path.relative_to(_TESTS)
+        place = _LONGEST.index(name) if (name := path.as_posix()) in _LONGEST else len(_LONGEST)
+        return place, _KINDS.index(path.parts[0])
+
+    items.sort(key=turn)
+
+
+def pytest_collection_finish() -> None:
+    """What thousands of collected tests hold is not looked through for rubbish again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -40,6 +100,14 @@ def only_loopback() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket.socket, "connect", guarded)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_passwords() -> Iterator[None]:
+    """Nobody waits for the hash of a password, in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("wedsync_apm.organizations.passwords._HASHER", QUICK)
         yield
 
 

@@ -14,6 +14,7 @@ from tests.support.postgres import Database
 from wedsync_apm.db.pool import Pool, open_pool
 from wedsync_apm.engine import escalate
 from wedsync_apm.engine.evaluate import Evaluator
+from wedsync_apm.engine.leases import Leases
 
 AT = datetime(2026, 6, 20, 13, 0, tzinfo=UTC)
 """A Saturday in June, at two in the afternoon in London."""
@@ -162,8 +163,8 @@ class EngineWorld:
                 )
 
     async def evaluate(self, at: datetime) -> None:
-        """One run of the evaluator at `at`, committed with its cursor."""
-        async with self.engine.connection() as cx, cx.transaction():
+        """One run of the evaluator at `at`, committed with its cursors."""
+        async with self.engine.connection() as cx:
             await self.evaluator.run_once(cx, at)
 
     async def evaluate_each_second(self, start: datetime, end: datetime) -> None:
@@ -209,8 +210,10 @@ class EngineWorld:
         )
 
     def forget(self) -> None:
-        """A new engine process: all memory is gone."""
-        self.evaluator = Evaluator(self.evaluator.factor)
+        """A new engine process: all memory is gone. It need not wait for the leases of the one
+        before, whose name it has."""
+        leases = Leases(self.evaluator.leases.duration, self.evaluator.leases.holder)
+        self.evaluator = Evaluator(self.evaluator.factor, leases)
 
 
 @asynccontextmanager

@@ -17,6 +17,8 @@ from wedsync_apm.notify.mail_server import MailServer
 from wedsync_apm.notify.message import Tools
 from wedsync_apm.notify.outbox import Outbox
 from wedsync_apm.notify.store import contact_secret_place
+from wedsync_apm.notify.telephone.accounts import Telephone
+from wedsync_apm.notify.vapid import Vapid
 from wedsync_apm.organizations.secrets import Keyring, WrappedKey
 from wedsync_apm.types import Channel
 
@@ -58,7 +60,8 @@ class World:
     async def contact(
         self, organization_id: UUID, channel: Channel, url: str = "", name: str = "Priya"
     ) -> UUID:
-        """A proven contact; the address of a webhook or Slack is sealed as in the product."""
+        """A proven contact; the address of a webhook, Slack or Apprise is sealed as in the
+        product."""
         contact_id = uuid4()
         rows = await self.run(
             "select * from apm_private.find_organization_key(%(id)s)", id=organization_id
@@ -66,9 +69,8 @@ class World:
         sealed = None
         if channel is not Channel.EMAIL:
             secret = json.dumps({"url": url, "key": WEBHOOK_KEY})
-            sealed = self._seal(
-                organization_id, contact_id, url if channel is Channel.SLACK else secret, rows[0]
-            )
+            is_bare = channel in (Channel.SLACK, Channel.APPRISE)
+            sealed = self._seal(organization_id, contact_id, url if is_bare else secret, rows[0])
         await self.run(
             "insert into public.apm_contact_methods (id, organization_id, name, channel, address, "
             "secret_ciphertext, verified_at) values (%(id)s, %(organization_id)s, %(name)s, "
@@ -209,6 +211,9 @@ async def outbox_of(
     database: Database,
     *,
     mail_port: int | None = None,
+    second_mail_port: int | None = None,
+    telephone: Telephone | None = None,
+    vapid: Vapid | None = None,
     keyring: Keyring = KEYRING,
     owner: str = "sender",
     call_seconds: float = 2.0,
@@ -217,12 +222,18 @@ async def outbox_of(
     """A sender that may reach this machine; everything it began is recorded at the end."""
     pool = await open_pool(database.engine, name="engine", min_size=1, max_size=6, wait=True)
     client = EgressClient(EgressPolicy.parse(["127.0.0.1"]), total_seconds=call_seconds)
-    mail = None
-    if mail_port is not None:
-        mail = MailServer("127.0.0.1", mail_port, "if offered", "APM <apm@wedsync.example>")
+    mail, second = (
+        MailServer("127.0.0.1", port, "if offered", "APM <apm@wedsync.example>") if port else None
+        for port in (mail_port, second_mail_port)
+    )
     async with pool, aclosing(client):
         outbox = Outbox(
-            pool, Tools(client, mail), keyring, base_url=BASE_URL, lease_owner=owner, **options
+            pool,
+            Tools(client, mail, second, telephone, vapid),
+            keyring,
+            base_url=BASE_URL,
+            lease_owner=owner,
+            **options,
         )
         yield Sender(outbox, pool)
         await outbox.drain()

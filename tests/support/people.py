@@ -230,6 +230,7 @@ def fill(cx: Connection, letter: str, organization_id: UUID, **more: Any) -> Non
         "contact",
         "policy",
         "step",
+        "schedule",
         "rule",
         "delivery",
         "dashboard",

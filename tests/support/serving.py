@@ -3,26 +3,32 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any, Final
 from uuid import UUID
 
 import httpx
+import pytest
 import uvicorn
+from litestar import Litestar
+from litestar.datastructures import State
 
+from tests.support.passwords import QUICK
 from tests.support.postgres import Database
 from wedsync_apm.administration import store as administration
-from wedsync_apm.api.patience import PatientProtocol
+from wedsync_apm.api.application import make_application, working
+from wedsync_apm.api.lines import MOST_MESSAGE_BYTES, LiveSocket
+from wedsync_apm.api.patience import PatientProtocol, Standing
+from wedsync_apm.api.services import Services
 from wedsync_apm.app import Composed, compose
 from wedsync_apm.config import Settings, load_or_create_secret, load_settings
-from wedsync_apm.organizations.passwords import hash_password
 from wedsync_apm.types import KeyScope, OperatorRole, Role
 
 PASSWORD = "a password for tests"
-# One hash for everybody: it takes long on purpose.
-PASSWORD_HASH = hash_password(PASSWORD)
+PASSWORD_HASH = QUICK.hash(PASSWORD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,15 +125,43 @@ class Running:
         return httpx.AsyncClient(
             base_url=self.url,
             headers=dict(headers or {}),
-            timeout=10,
+            timeout=30,
             limits=httpx.Limits(keepalive_expiry=2),
         )
+
+
+_idle: Final[list[Litestar]] = []
+"""Applications whose test is over. To make one takes longer than most tests: some 300 routes."""
+
+
+@asynccontextmanager
+async def composing(settings: Settings) -> AsyncIterator[Composed]:
+    """As `compose` does it, but with an application that served an earlier test, if there is one:
+    its routes are the same, and all that it works with is put in anew."""
+    lent: list[Litestar] = []
+
+    def lend(services: Services, *, state: dict[str, Any], **more: Any) -> Litestar:
+        if _idle:
+            application = _idle.pop()
+            description = application.state["description"]
+            application.state = State({"description": description, **working(services, state)})
+        else:
+            application = make_application(services, state=state, **more)
+        lent.append(application)
+        return application
+
+    async with AsyncExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("wedsync_apm.app.make_application", lend)
+            composed = await stack.enter_async_context(compose(settings))
+        yield composed
+    _idle.extend(lent)
 
 
 @asynccontextmanager
 async def running(settings: Settings, world: World) -> AsyncIterator[Running]:
     """The real server on a free port, in this event loop."""
-    async with compose(settings) as composed:
+    async with composing(settings) as composed:
         # Named as TCP: asyncio switches Nagle's algorithm off (40 ms an answer) only where it is.
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listening:
             listening.bind(("127.0.0.1", 0))
@@ -138,10 +172,14 @@ async def running(settings: Settings, world: World) -> AsyncIterator[Running]:
                     lifespan="off",
                     log_config=None,
                     http=PatientProtocol,
-                    ws="none",
+                    ws=LiveSocket,
+                    ws_per_message_deflate=False,
+                    ws_max_size=MOST_MESSAGE_BYTES,
+                    ws_ping_interval=None,
                     timeout_graceful_shutdown=1,
                 )
             )
+            server.server_state = Standing()
             server.config.load()
             server.lifespan = server.config.lifespan_class(server.config)
             await server.startup([listening])
@@ -150,6 +188,6 @@ async def running(settings: Settings, world: World) -> AsyncIterator[Running]:
                 yield Running(f"http://127.0.0.1:{port}", composed, world)
             finally:
                 server.should_exit = True
-                composed.services.hub.close_clients()
+                await composed.services.hub.drain()
                 await loop
                 await server.shutdown([listening])

@@ -8,16 +8,16 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tests.support.pgbouncer import pooler
-from tests.support.postgres import TEMPLATE, Database, PostgresServer, throw_away_folder
-from wedsync_apm.db import migrate
+from tests.support.postgres import Database, PostgresServer, running
 
 FOLDER: Final = Path(__file__).parent
 ROLES: Final = (FOLDER / "supabase_roles.sql").read_text(encoding="utf-8")
@@ -69,6 +69,8 @@ class SupabaseServer(PostgresServer):
                 )
             )
         builder = self.embedded.conninfo(dbname="postgres", user=name, password=password)
+        # One password for both: the next start asks for `postgres` by the first one's.
+        self._owner_password = str(conninfo_to_dict(self.embedded.conninfo())["password"])
         with psycopg.connect(builder, autocommit=True) as cx:
             cx.execute(ROLES.encode())
             cx.execute(
@@ -91,21 +93,16 @@ class SupabaseServer(PostgresServer):
                 database.name, database.owner, database.passwords, self.pooler_port
             )
 
-    def _prepare(self) -> None:
-        if not self._has_template:
-            self.create_database(name=TEMPLATE)
-            migrate.up(self.conninfo(TEMPLATE))
-            migrate.set_role_passwords(self.conninfo(TEMPLATE), self.passwords)
-            self._has_template = True
+    def _twin(self, folder: Path) -> Self:
+        return type(self)(folder, pg_bin=self._pg_bin)
 
 
 @contextmanager
 def supabase_server(*, pg_bin: Path | None = None) -> Iterator[SupabaseServer]:
     """Server and pooler for as long as the block runs."""
-    with throw_away_folder() as folder:
-        server = SupabaseServer(folder / "d", pg_bin=pg_bin)
-        with server.embedded:
-            server.prepare_cluster()
-            with pooler(server.embedded.port, folder, server.passwords) as port:
-                server.pooler_port = port
-                yield server
+    with (
+        running(partial(SupabaseServer, pg_bin=pg_bin)) as (server, folder),
+        pooler(server.embedded.port, folder, server.passwords) as port,
+    ):
+        server.pooler_port = port
+        yield server
