@@ -56,6 +56,16 @@ READ_BY_ALL: Final = Access(select="VIEWER")
 MANAGED: Final = Access(select="VIEWER", insert="ADMIN", update="ADMIN", delete="ADMIN")
 MANAGED_NAMES: Final = Access(select="MEMBER", insert="ADMIN", update="ADMIN", delete="ADMIN")
 
+WRITTEN_BY_MEMBERS: Final = Access(
+    select="VIEWER",
+    insert="MEMBER",
+    update="MEMBER",
+    delete="MEMBER",
+    operators_see=OPERATORS,
+    operators_insert=ON_CALL,
+    operators_update=ON_CALL,
+)
+
 TENANT_TABLES: Final[dict[str, Access]] = {
     "public.organizations": READ_BY_ALL,
     "public.user_profiles": READ_BY_ALL,
@@ -66,6 +76,11 @@ TENANT_TABLES: Final[dict[str, Access]] = {
     "public.apm_weddings": MANAGED,
     "public.apm_wedding_people": MANAGED_NAMES,
     "public.apm_wedding_windows": MANAGED,
+    "public.apm_wedding_imports": Access(
+        select="ADMIN", insert="ADMIN", update="ADMIN", delete="ADMIN"
+    ),
+    "public.apm_wedding_import_runs": Access(select="ADMIN", insert="ADMIN"),
+    "public.apm_readiness_reports": Access(select="VIEWER", operators_see=OPERATORS),
     "public.apm_series": READ_BY_ALL,
     "public.apm_metrics": READ_BY_ALL,
     "public.apm_refusals": READ_BY_ALL,
@@ -79,6 +94,7 @@ TENANT_TABLES: Final[dict[str, Access]] = {
         select="VIEWER", insert="ADMIN", update="ADMIN", delete="ADMIN", operators_see=OPERATORS
     ),
     "public.apm_service_status_history": READ_BY_ALL,
+    "public.apm_service_tallies": READ_BY_ALL,
     "public.apm_incidents": Access(
         select="VIEWER",
         insert="MEMBER",
@@ -93,15 +109,41 @@ TENANT_TABLES: Final[dict[str, Access]] = {
         operators_insert=ON_CALL,
         services=("select", "insert", "delete"),
     ),
+    "public.apm_incident_parts": Access(select="VIEWER", operators_see=OPERATORS),
+    "public.apm_postmortems": WRITTEN_BY_MEMBERS,
+    "public.apm_postmortem_actions": WRITTEN_BY_MEMBERS,
+    "public.apm_wedding_emergency_contacts": MANAGED_NAMES,
     "public.apm_contact_methods": MANAGED_NAMES,
+    "public.apm_quiet_hours": MANAGED_NAMES,
     "public.apm_escalation_policies": MANAGED,
     "public.apm_escalation_steps": MANAGED,
     "public.apm_escalation_targets": MANAGED,
+    "public.apm_escalation_schedules": MANAGED,
+    "public.apm_on_call_schedules": MANAGED,
+    "public.apm_on_call_layers": MANAGED,
+    "public.apm_on_call_overrides": Access(
+        select="VIEWER", insert="MEMBER", update="MEMBER", delete="MEMBER"
+    ),
+    "public.apm_on_call_temporary_schedules": MANAGED,
     "public.apm_notification_rules": MANAGED,
+    "public.apm_notification_groups": Access(select="VIEWER", operators_see=OPERATORS),
     "public.apm_escalation_runs": Access(select="VIEWER", operators_see=OPERATORS),
     "public.apm_deliveries": Access(select="MEMBER", operators_see=ON_CALL),
     "public.apm_delivery_attempts": Access(select="MEMBER", operators_see=ON_CALL),
     "public.apm_dashboards": MANAGED,
+    "public.apm_silences": Access(select="VIEWER", insert="MEMBER", operators_see=OPERATORS),
+    "public.apm_maintenance_windows": Access(
+        select="VIEWER", insert="ADMIN", update="ADMIN", delete="ADMIN", operators_see=OPERATORS
+    ),
+    "public.apm_inhibition_rules": MANAGED,
+    "public.apm_heartbeats": MANAGED,
+    "public.apm_status_pages": MANAGED,
+    "public.apm_status_notes": Access(select="VIEWER", insert="ADMIN", delete="ADMIN"),
+    "public.apm_status_subscribers": Access(select="ADMIN", delete="ADMIN"),
+    "public.apm_status_problems": READ_BY_ALL,
+    "public.apm_drills": READ_BY_ALL,
+    "public.apm_drill_calls": Access(select="MEMBER"),
+    "public.apm_drill_schedules": MANAGED,
 }
 """Tables whose rows belong to an organization."""
 

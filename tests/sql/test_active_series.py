@@ -14,7 +14,9 @@ RESOLVE = """
         array_fill('s'::text, array[cardinality(%(names)s::text[])]), %(names)s::text[],
         array_fill('gauge'::text, array[cardinality(%(names)s::text[])]),
         array_fill(null::text, array[cardinality(%(names)s::text[])]),
-        array_fill('{}'::jsonb, array[cardinality(%(names)s::text[])]), %(limit)s, -1, -2)) as r (id)
+        array_fill('{}'::text, array[cardinality(%(names)s::text[])]),
+        array(select apm_private.series_fingerprint('s', n, '{}') from unnest(%(names)s::text[]) as n),
+        %(limit)s, -1, -2)) as r (id)
 """
 
 

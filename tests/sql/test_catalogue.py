@@ -104,19 +104,79 @@ def test_people_may_call_these_and_no_others(cx: Connection) -> None:
         "apm_blocks_between(uuid,timestamp with time zone,timestamp with time zone,integer[],bigint)",
         "apm_columns_between(uuid,timestamp with time zone,timestamp with time zone,integer[],bigint)",
         "apm_client_weddings(uuid[],date,date)",
+        "apm_calendar_habits(uuid)",
         "apm_current_organization_ids()",
+        "apm_join_wedding(uuid,bytea,timestamp with time zone)",
+        "apm_leave_wedding(uuid)",
+        "apm_approve_change(uuid,text,text,timestamp with time zone,text,text)",
+        "apm_change_guard_settings(jsonb)",
+        "apm_end_guard_override(uuid,text,text)",
+        "apm_freeze_approvals(timestamp with time zone,uuid,timestamp with time zone,integer,uuid)",
+        "apm_freeze_calendar(timestamp with time zone,uuid)",
+        "apm_freeze_weddings(timestamp with time zone,uuid)",
+        "apm_guard_mode(timestamp with time zone,text)",
+        "apm_guard_spans(timestamp with time zone,timestamp with time zone)",
+        "apm_guard_overrides(timestamp with time zone,integer,uuid)",
+        "apm_guard_settings()",
+        "apm_override_guard_mode(text,text,timestamp with time zone,text,text)",
+        "apm_withdraw_approval(uuid)",
+        "apm_ask_readiness(uuid)",
+        "apm_on_call(uuid,timestamp with time zone,timestamp with time zone)",
+        "apm_on_call_facts(uuid,timestamp with time zone,timestamp with time zone)",
+        "apm_on_call_weddings(uuid,date,date)",
+        "apm_ladder_weddings(uuid,date,date)",
+        "apm_preview_ladder(uuid,uuid,alert_severity,timestamp with time zone)",
+        "apm_preview_incident(uuid,timestamp with time zone)",
+        "apm_readiness_facts(uuid,timestamp with time zone)",
+        "apm_contact_addresses(uuid[])",
+        "apm_delivery_texts(uuid[])",
+        "apm_drill_facts(uuid,timestamp with time zone)",
+        "apm_start_drill(uuid,text,uuid)",
+        "apm_merge_incident(uuid,uuid,text)",
+        "apm_update_incident(uuid,text,timestamp with time zone)",
         "apm_my_organizations()",
+        "apm_check_windows(uuid,timestamp with time zone)",
+        "apm_check_course(uuid,timestamp with time zone)",
+        "apm_take_check_run(uuid,timestamp with time zone)",
         "apm_note_platform_read(text)",
         "apm_operator_role()",
         "apm_organization_ids_as(text)",
         "apm_platform_blocks(uuid[],timestamp with time zone,timestamp with time zone)",
         "apm_platform_series(uuid[],text[])",
+        "apm_reveal_wedding(uuid,text)",
         "apm_role_in(uuid)",
         "apm_rollups_between(timestamp with time zone,timestamp with time zone,interval)",
         "apm_samples_between(timestamp with time zone,timestamp with time zone)",
+        "apm_share_wedding(uuid,bytea,timestamp with time zone)",
+        "apm_shared_weddings(uuid[])",
+        "apm_wedding_phases(uuid,timestamp with time zone,timestamp with time zone)",
+        "apm_wedding_windows_of(uuid[])",
         "apm_unrolled_between(uuid,interval,timestamp with time zone,timestamp with time zone)",
         "create_incident_from_alert(uuid,double precision,timestamp with time zone)",
         "apm_escalate_incident(uuid,timestamp with time zone)",
+        "apm_silence_at(uuid,timestamp with time zone)",
+        "apm_is_own(uuid)",
+        "apm_holding_facts(uuid,timestamp with time zone)",
+        "apm_approve_silence(uuid,timestamp with time zone)",
+        "apm_expire_silence(uuid,timestamp with time zone)",
+        "apm_maintenance_spans(uuid,timestamp with time zone,integer)",
+        "apm_maintenance_at(uuid,timestamp with time zone)",
+        "apm_approve_maintenance(uuid,timestamp with time zone)",
+        "apm_refuse_maintenance(uuid,text,timestamp with time zone)",
+        "apm_matched_now(uuid,jsonb)",
+        "apm_weddings_in_the_way(uuid,timestamp with time zone,timestamp with time zone)",
+        "apm_preview_maintenance(uuid,jsonb,timestamp with time zone,integer)",
+        "apm_own_contact_ids()",
+        "apm_start_verification(uuid,uuid,bytea)",
+        "apm_verify_contact(uuid,bytea)",
+        "apm_send_test(uuid)",
+        "apm_rotate_contact_secret(uuid,bytea,text)",
+        "apm_quiet_spans(uuid,timestamp with time zone)",
+        "apm_incident_held_back_by(uuid,timestamp with time zone)",
+        "apm_explain_route(uuid,timestamp with time zone)",
+        "apm_set_heartbeat_token(uuid,bytea)",
+        "apm_preview_status_page(uuid,timestamp with time zone)",
+        "apm_count_status_subscribers(uuid)",
         "is_wedding_day(uuid,date)",
         "wedding_window_at(uuid,timestamp with time zone)",
     }
@@ -183,6 +243,7 @@ def test_policies_ask_who_is_calling_once_a_statement(cx: Connection) -> None:
         if text.count("apm_current_organization_ids()")
         + text.count("apm_organization_ids_as(")
         + text.count("apm_operator_role()")
+        + text.count("apm_own_contact_ids()")
         + text.count("current_setting(")
         != text.count("( SELECT ")
     ]
@@ -249,6 +310,8 @@ def test_keys_lead_with_the_tenant(cx: Connection) -> None:
         "apm_api_keys_pkey",  # a platform key has no tenant; ids are not chosen
         "apm_api_keys_key_hash_key",  # how a key is found before its tenant is known
         "apm_audit_log_pkey",  # the platform's own acts have no tenant; ids are not chosen
+        "idx_apm_deliveries_provider_message",  # the provider's ids: no tenant writes them
+        "apm_status_pages_slug_key",  # the address of a page that everybody may know
         "apm_memberships_user_organization_key",  # both columns are in it
         "clients_pkey",  # the host's
         "user_profiles_pkey",  # the host's

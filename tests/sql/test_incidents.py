@@ -444,7 +444,7 @@ def test_what_happens_is_told_live_and_without_content(own: tuple[House, Databas
         with connect(database.engine) as engine:
             opened = breach(engine)
             engine.commit()
-        heard = [n.payload for n in listening.notifies(timeout=5, stop_after=1)]
+        heard = [n.payload for n in listening.notifies(timeout=60, stop_after=1)]
     assert len(heard) == 1
     assert str(opened) in heard[0]
     assert "slow" not in heard[0]

@@ -112,6 +112,66 @@ async def test_the_same_series_twice_in_a_statement_is_one(place: Place) -> None
     assert answer[0] == answer[2] != answer[1]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "plain",
+        'a "quotation" and a \\ and a /',
+        "".join(chr(code) for code in range(1, 33)) + "\x7f",
+        "café, \u2028, 日本, 😀, \ufffe",
+        "x" * 200,
+    ],
+)
+async def test_the_writer_names_a_series_as_the_database_does(place: Place, text: str) -> None:
+    tags = tuple(sorted({text: "v", "é": text, "b": "", "aa": "1", "z": "2", "ab": text}.items()))
+    keys = [SeriesKey(ORGANIZATION_A, text, text, tags), SeriesKey(ORGANIZATION_A, "s", "m")]
+    await resolve(place.writer, keys)
+    with connect(place.superuser) as cx:
+        found = cx.execute(
+            "select metric_name, tags, fingerprint ="
+            " apm_private.series_fingerprint(service_name, metric_name, tags) as is_its_own"
+            " from apm_series order by id"
+        ).fetchall()
+    assert [(row["metric_name"], row["tags"]) for row in found] == [(text, dict(tags)), ("m", {})]
+    assert all(row["is_its_own"] for row in found)
+
+
+async def test_series_put_in_by_hand_are_counted_and_need_an_organization(place: Place) -> None:
+    insert = (
+        "insert into apm_series (organization_id, service_name, metric_name, fingerprint)"
+        " select %s, 's', n::text, sha256(n::text::bytea) from generate_series(1, 3) as n"
+    )
+    with connect(place.superuser) as cx:
+        cx.execute(insert, (ORGANIZATION_A,))
+        cx.commit()
+        with pytest.raises(psycopg.errors.ForeignKeyViolation):
+            cx.execute(insert, (NO_ORGANIZATION,))
+    (answer,) = await resolve(place.writer, series(ORGANIZATION_A, "a", "b"), limit=4)
+    assert [one > 0 for one in answer] == [True, False]
+
+
+@pytest.mark.parametrize("statement", ["delete from", "truncate"])
+async def test_series_go_with_their_organizations(place: Place, statement: str) -> None:
+    await resolve(place.writer, series(ORGANIZATION_A, "a") + series(ORGANIZATION_B, "a"))
+    with connect(place.superuser) as cx:
+        cascade = " cascade" if statement == "truncate" else ""
+        cx.execute(f"{statement} organizations{cascade}")
+        assert cx.execute("select from apm_series").fetchall() == []
+
+
+async def test_who_deletes_an_organization_with_an_old_snapshot_is_told_of_new_series(
+    place: Place,
+) -> None:
+    await resolve(place.writer, series(ORGANIZATION_A, "before"))
+    with connect(place.superuser) as cx:
+        cx.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        cx.execute("select")
+        cx.execute("select from organizations")
+        await resolve(place.writer, series(ORGANIZATION_A, "meanwhile"))
+        with pytest.raises(psycopg.errors.SerializationFailure):
+            cx.execute("delete from organizations where id = %s", (ORGANIZATION_A,))
+
+
 async def test_a_unit_is_learnt_once(place: Place) -> None:
     await resolve(
         place.writer,

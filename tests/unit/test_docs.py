@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import typer
 
-from wedsync_apm.cli import app
+from wedsync_apm.cli import make_app
 from wedsync_apm.health.doctor import CODES
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -16,7 +16,7 @@ README = DOCS.parent / "README.md"
 
 def commands() -> list[str]:
     found: list[str] = []
-    root: Any = typer.main.get_command(app)
+    root: Any = typer.main.get_command(make_app())
     for name, command in root.commands.items():
         inner = getattr(command, "commands", {})
         found += [f"{name} {sub}" for sub in inner] or [name]

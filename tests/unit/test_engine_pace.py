@@ -2,11 +2,14 @@
 
 import asyncio
 import time
+from datetime import UTC, datetime
 from itertools import pairwise
+from typing import cast
 
 import pytest
 
-from wedsync_apm.engine.pace import Pace
+from wedsync_apm.db.pool import Connection
+from wedsync_apm.engine.pace import Pace, Rota
 
 
 async def test_pieces_of_work_never_overlap_and_rest_between() -> None:
@@ -54,3 +57,18 @@ def test_a_share_that_is_none_is_refused(share: float) -> None:
 async def _take(pace: Pace) -> None:
     async with pace.turn():
         pass
+
+
+async def test_while_there_is_nothing_to_do_one_of_a_kind_asks() -> None:
+    rota, answers = Rota(), ["", "3 checked"]
+
+    async def job(cx: Connection, at: datetime) -> str:
+        return answers.pop(0)
+
+    ask = rota.taking(job)
+    connection = cast(Connection, None)
+    assert rota.is_needed()
+    await ask(connection, datetime.now(UTC))
+    assert not rota.is_needed(), "the others would hear the same"
+    await ask(connection, datetime.now(UTC))
+    assert rota.is_needed(), "there may be more"

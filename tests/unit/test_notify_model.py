@@ -7,6 +7,7 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -22,15 +23,17 @@ from wedsync_apm.notify.model import (
     IncidentNow,
     Kind,
     Outcome,
+    Quiet,
     Result,
     State,
     expires_at,
+    hold_back,
     judge_status,
     no_longer_needed,
     parse_retry_after,
     retry_delay_seconds,
 )
-from wedsync_apm.types import Channel, IncidentStatus
+from wedsync_apm.types import Channel, IncidentStatus, Severity
 
 AT = datetime(2026, 6, 20, 13, 10, tzinfo=UTC)
 RETRIED = {408, 421, 423, 425, 429, *range(500, 600)}
@@ -116,6 +119,15 @@ def test_delays_grow_spread_and_stay_bounded(kind: Kind, attempt: int, spread: f
     assert retry_delay_seconds(kind, attempt, 1000.0, spread) == 1000.0
 
 
+@given(st.integers(-5, 10_000), st.floats(0, 1), st.sampled_from(Kind))
+def test_what_is_urgent_is_tried_again_within_four_seconds(
+    attempt: int, spread: float, kind: Kind
+) -> None:
+    assert 0.5 <= retry_delay_seconds(kind, attempt, None, spread, is_urgent=True) <= 4.0
+    # but never before a provider takes it again
+    assert retry_delay_seconds(kind, attempt, 30.0, spread, is_urgent=True) == 30.0
+
+
 def test_delays_of_many_do_not_fall_together() -> None:
     delays = {retry_delay_seconds(Kind.PAGE, 5, None, n / 100) for n in range(100)}
     assert max(delays) - min(delays) > 10
@@ -176,6 +188,10 @@ NEEDED: Mapping[Kind, set[IncidentStatus]] = {
     Kind.UPDATE: {IncidentStatus.OPEN, IncidentStatus.ACKNOWLEDGED, IncidentStatus.INVESTIGATING},
     Kind.RESOLVED: {IncidentStatus.RESOLVED, IncidentStatus.CLOSED},
     Kind.TEST: set(STATUSES),
+    Kind.VERIFY: set(STATUSES),
+    Kind.GROUP: set(STATUSES),
+    Kind.REPORT: set(STATUSES),
+    Kind.DRILL: set(STATUSES),
 }
 
 
@@ -238,11 +254,60 @@ def test_every_channel_has_a_folder_and_every_folder_a_channel() -> None:
     assert folders == {str(channel) for channel in SENDERS}
     for name in folders:
         files = {file.name for file in (folder / name).glob("*.py")}
-        assert files == {"__init__.py", "config.py", "render.py", "send.py"}
+        assert files >= {"__init__.py", "config.py", "render.py", "send.py"}
 
 
-@pytest.mark.parametrize("channel", [Channel.SMS, Channel.PAGERDUTY])
-def test_a_channel_without_a_sender_cannot_be_chosen(channel: Channel) -> None:
+def test_a_channel_without_a_sender_cannot_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    for channel in Channel:
+        assert sender_for(channel) is SENDERS[channel]
+    monkeypatch.delitem(channels_package.SENDERS, Channel.PAGERDUTY)
     with pytest.raises(NotValid) as caught:
-        sender_for(channel)
+        sender_for(Channel.PAGERDUTY)
     assert caught.value.errors[0].field == "channel"
+
+
+QUIET = Quiet(
+    AT - timedelta(hours=1), AT + timedelta(hours=8), ZoneInfo("Australia/Lord_Howe"), "Dan"
+)
+
+
+@pytest.mark.parametrize("severity", Severity)
+@pytest.mark.parametrize("is_at_wedding", [False, True])
+@pytest.mark.parametrize("kind", [Kind.PAGE, Kind.REOPENED, Kind.UPDATE, Kind.RESOLVED])
+def test_quiet_hours_hold_all_but_emergencies(
+    severity: Severity, is_at_wedding: bool, kind: Kind
+) -> None:
+    incident = IncidentNow(IncidentStatus.OPEN, 1, severity=severity, is_at_wedding=is_at_wedding)
+    drop = hold_back(delivery(kind, incident=incident, quiet=QUIET), AT)
+    passes = severity is Severity.EMERGENCY or (severity is Severity.CRITICAL and is_at_wedding)
+    if passes:
+        assert drop is None
+    else:
+        assert drop is not None
+        assert (drop.state, drop.held_until) == (State.PENDING, QUIET.until)
+        # 21:10 UTC, ten and a half hours further on
+        assert drop.reason == "Held back until 07:40: Dan's quiet hours"
+        # What is critical is looked at again: a wedding may begin.
+        assert drop.hold_seconds == (60 if severity is Severity.CRITICAL else 8 * 3600)
+
+
+def test_nothing_is_held_outside_them_and_nothing_that_was_asked_for() -> None:
+    assert hold_back(delivery(), AT) is None
+    assert hold_back(delivery(quiet=QUIET), QUIET.until) is None
+    assert hold_back(delivery(quiet=QUIET, is_pressed=True), AT) is None
+    assert hold_back(delivery(Kind.TEST, quiet=QUIET, incident=None), AT) is None
+
+
+@pytest.mark.parametrize("kind", [Kind.UPDATE, Kind.RESOLVED])
+def test_whoever_was_called_in_them_is_awake(kind: Kind) -> None:
+    called = delivery(kind, quiet=QUIET, called_at=QUIET.since)
+    assert hold_back(called, AT) is None
+    before = replace(called, called_at=QUIET.since - timedelta(seconds=1))
+    assert hold_back(before, AT) is not None
+    # but another call is another matter
+    assert hold_back(replace(called, kind=Kind.PAGE), AT) is not None
+
+
+def test_the_time_held_back_does_not_count() -> None:
+    held = delivery(Kind.UPDATE, held_until=QUIET.until)
+    assert expires_at(held) == QUIET.until + timedelta(hours=1)

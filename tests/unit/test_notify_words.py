@@ -113,6 +113,58 @@ def test_an_update_names_who_has_it_and_promises_a_time() -> None:
     ]
 
 
+def test_both_texts_say_by_when_the_next_word_comes() -> None:
+    facts = replace(
+        FACTS,
+        engineer_text="p95 of forms.submit_time is 9100 and alarms > 3000.",
+        next_update_at=datetime(2026, 6, 20, 13, 20, tzinfo=UTC),
+    )
+    for kind in (Kind.PAGE, Kind.REOPENED, Kind.UPDATE):
+        said = lines(replace(facts, kind=kind))
+        place = said.index(
+            "For whoever mends it: p95 of forms.submit_time is 9100 and alarms > 3000."
+        )
+        assert said[place - 1] == "", "a paragraph of its own"
+        assert said[place + 1] == "Next update by 14:20, or other people are called."
+        assert "Next update by 14:20, even if nothing has changed." in said[:place]
+        text = SENDERS[Channel.SMS].render(replace(facts, kind=kind)).body
+        assert "p95" not in text, "a text is for the vendor, in plain words"
+        hook = json.loads(SENDERS[Channel.WEBHOOK].render(replace(facts, kind=kind)).body)
+        assert hook["data"]["incident"]["engineer_text"] == facts.engineer_text
+        assert hook["data"]["incident"]["next_update_at"] == "2026-06-20T13:20:00Z"
+    over = replace(facts, kind=Kind.RESOLVED, resolved_at=AT)
+    assert not any("whoever mends it" in line for line in lines(over))
+
+
+def test_whoever_has_it_is_reminded_of_his_time() -> None:
+    until = {"until": (AT + timedelta(minutes=2)).isoformat()}
+    held = replace(FACTS, kind=Kind.UPDATE, acknowledged_by="Priya", payload=until)
+    ends = replace(held, payload=until | {"word": "hold_ends"})
+    assert lines(ends)[:3] == [
+        "Your order form is slow.",
+        "Say something by 13:15, or other people are called again.",
+        "Priya has had it in hand.",
+    ]
+    late = replace(held, payload=until | {"word": "promise_missed"})
+    assert lines(late)[1:3] == [
+        "The update that was promised is late. The vendor still waits for it.",
+        "Without a word by 13:15, other people are called.",
+    ]
+    word = replace(held, payload={"word": "update", "message": "We have found it.\nSoon."})
+    assert lines(word)[1] == "We have found it. Soon."
+
+
+def test_what_was_merged_says_where_it_goes_on() -> None:
+    into = {"merged_into": {"id": str(UUID(int=9)), "number": 4130, "title": "The host is down"}}
+    facts = replace(FACTS, kind=Kind.RESOLVED, resolved_at=AT, payload=into, acknowledge_url=None)
+    assert lines(facts)[:2] == [
+        "Your order form is slow: it is part of a larger problem, #4130 The host is down.",
+        "It goes on there, and you are told when that is over.",
+    ]
+    for channel in (Channel.EMAIL, Channel.SMS, Channel.SLACK, Channel.VOICE):
+        assert "orking again" not in SENDERS[channel].render(facts).body, channel
+
+
 def test_the_end_says_when_and_how_long() -> None:
     facts = replace(
         FACTS, kind=Kind.RESOLVED, resolved_at=AT + timedelta(minutes=18), acknowledge_url=None

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from wedsync_apm.api.prometheus import _heads, _numbers, _points
-from wedsync_apm.metrics.expression.read import Grid
+from wedsync_apm.api.prometheus.answers import heads_of, numbers_of, points
+from wedsync_apm.metrics.expression.plan import Grid
 
 
 def in_go(value: float) -> str:
@@ -26,7 +26,7 @@ def in_go(value: float) -> str:
 @given(st.lists(st.floats()))
 @example([0.0, -0.0, 1.0, 10.0, 100.05, 1e15, 1e16, 1e20, 1e21, 1e-4, 9.99e-5, 1e-6, 9e-7, 5e-324])
 def test_numbers_are_the_shortest_that_read_back(values: list[float]) -> None:
-    texts = _numbers(np.array(values, np.float64))
+    texts = numbers_of(np.array(values, np.float64))
     assert texts == [in_go(value) for value in values]
 
 
@@ -40,6 +40,6 @@ def test_numbers_are_the_shortest_that_read_back(values: list[float]) -> None:
 )
 def test_points_are_pairs_of_seconds_and_text(grid: Grid, times: list[float]) -> None:
     numbers = [str(n) for n in range(len(times))]
-    found = json.loads(bytes(_points(_heads(grid), numbers)))
+    found = json.loads(bytes(points(heads_of(grid), numbers)))
     assert found == [list(pair) for pair in zip(times, numbers, strict=True)]
     assert [type(at) for at, _ in found] == [type(at) for at in times]

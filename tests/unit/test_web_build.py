@@ -9,6 +9,7 @@ import pytest
 from tests.unit.test_web_words import EVENT_KINDS
 from wedsync_apm.incidents.model import AffectedWedding, Event, Incident, VendorText
 from wedsync_apm.incidents.works import Watched
+from wedsync_apm.metrics.drawing import step_of, thin
 from wedsync_apm.metrics.ranges import Aggregation, RangeAnswer, RangeSeries
 from wedsync_apm.metrics.store import Metric
 from wedsync_apm.notify.channels.email.config import NO_SERVER
@@ -19,20 +20,18 @@ from wedsync_apm.web.build.charts import (
     choose_range,
     read_series,
     sentence_of,
-    step_of,
-    thin,
     window_of,
 )
 from wedsync_apm.web.build.inbox import build_message, build_told
+from wedsync_apm.web.build.incident_actions import build_actions
 from wedsync_apm.web.build.incidents import (
     Scene,
-    build_actions,
     build_list,
     build_problem,
     build_timeline,
     first_name,
 )
-from wedsync_apm.web.build.rules import build_form, build_row, read_form
+from wedsync_apm.web.build.rules import build_row
 from wedsync_apm.web.build.today import build_service, build_today, week_words
 from wedsync_apm.web.build.weddings import build_card, is_on_day, whole_day
 from wedsync_apm.web.pages.acknowledge import build_ack
@@ -305,29 +304,6 @@ class TestRules:
         assert build_row(halved, "ms", NOW, ZONE).wedding == "On wedding days over 4 s."
         same = rule(wedding_day_override=False)
         assert build_row(same, "ms", NOW, ZONE).wedding == "On wedding days the same limit holds."
-
-    def test_form_comes_back_as_it_went(self) -> None:
-        sent = {"limit": "8000", "wedding_limit": "3000", "seconds": "120", "is_active": "yes"}
-        changed, form = read_form(rule(), sent)
-        assert form.errors == {}
-        assert (form.limit, form.seconds) == (build_form(rule()).limit, build_form(rule()).seconds)
-        assert changed.threshold_value == 8000
-        assert changed.clear_threshold_value == 7000
-
-    def test_lower_limit_lets_go_of_a_clear_value_on_the_wrong_side(self) -> None:
-        changed, form = read_form(rule(), {"limit": "5000", "seconds": "0"})
-        assert form.errors == {}
-        assert (changed.threshold_value, changed.clear_threshold_value) == (5000, None)
-        assert changed.wedding_day_threshold_value is None
-        assert changed.is_active is False
-
-    @pytest.mark.parametrize("typed", ["", "lots", "nan", "inf", "1e999", "--5", "٣٫٥x"])
-    def test_bad_number_keeps_what_was_typed(self, typed: str) -> None:
-        before = rule()
-        changed, form = read_form(before, {"limit": typed, "seconds": "9999999"})
-        assert changed is before
-        assert form.limit == typed
-        assert set(form.errors) == {"limit", "seconds"}
 
 
 class TestCharts:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import tracemalloc
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -365,3 +366,25 @@ def test_old_times_of_arrival_are_forgotten() -> None:
         times.following(handle, NOW + 1, NOW + 10)
     times.begin(NOW + 120_000)
     assert len(times) == 0
+
+
+@pytest.mark.parametrize("item", ["1", "{}", '""', "[]", "null"])
+async def test_a_flood_of_what_is_no_sample_takes_no_memory(item: str) -> None:
+    body = f'{{"samples":[{",".join([item] * 1_000_000)}]}}'.encode()
+    arrival = Arrival(IngestGrant(ORGANIZATION), SeriesDirectory(), IngestLimits(), NOW)
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLarge, match="samples in one request"):
+            await json_samples.decoder("application/json")(body, arrival)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < len(body) / 10
+
+
+async def test_the_shortest_samples_are_no_flood() -> None:
+    item = '{"service_name":"a","metric_name":"b","value":1,"tags":{"a":"b","c":"d","e":"f"}}'
+    body = f'{{"samples":[{",".join([item] * 2_000)}]}}'.encode()
+    arrival = Arrival(IngestGrant(ORGANIZATION), SeriesDirectory(), IngestLimits(), NOW)
+    decoded = await json_samples.decoder("application/json")(body, arrival)
+    assert len(decoded.batch.values) == 2_000

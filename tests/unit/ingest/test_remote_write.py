@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from tests.support.remote_write import STALE, field, label, sample, series, varint
 from wedsync_apm.errors import MalformedBody, TooLarge
-from wedsync_apm.ingest import model, plain_runs
+from wedsync_apm.ingest import model, plain_runs, runs
+from wedsync_apm.ingest.labels import label_of
 from wedsync_apm.ingest.limits import IngestLimits
 from wedsync_apm.ingest.model import Decoded, IngestGrant
 from wedsync_apm.ingest.remote_write import RemoteWriteDecoder
@@ -359,3 +360,38 @@ async def test_shuffled_labels_do_not_grow_the_memory_for_ever(
         assert len(decoded.batch) == 1
         assert decoder.remembered_bytes <= 2_000
     assert len(decoder.directory) == 1
+
+
+some_labels = st.lists(
+    st.tuples(
+        st.sampled_from(["__name__", "organization_id", "job", "service", "a", "é", "b"]),
+        st.sampled_from(["", "x", "y"]),
+    ),
+    max_size=8,
+)
+
+
+@given(some_labels, st.sets(st.integers(0, 7)), st.booleans())
+def test_known_labels_say_the_same_compiled_and_in_python(
+    labels: list[tuple[str, str]], unknown: set[int], is_platform: bool
+) -> None:
+    encoded = [label(*one) for one in labels]
+    known = {
+        one: label_of(*pair)
+        for at, (one, pair) in enumerate(zip(encoded, labels, strict=True))
+        if at not in unknown
+    }
+    run = b"".join(field(1, one) for one in encoded)
+    assert runs.known_series(run, known, is_platform) == plain_runs.known_series(
+        run, known, is_platform
+    )
+
+
+def test_more_labels_than_are_taken_apart_at_once_are_taken_apart_all_the_same() -> None:
+    pairs = [(f"l{number:03}", "x") for number in range(100)]
+    known = {label(*pair): label_of(*pair) for pair in pairs}
+    run = b"".join(field(1, one) for one in known)
+    assert runs.known_series(run, known, False) is None
+    said = plain_runs.known_series(run, known, False)
+    assert said is not None
+    assert said.tags == tuple(pairs)

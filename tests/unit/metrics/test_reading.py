@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wedsync_apm.metrics.expression.evaluate import NAME
+from wedsync_apm.metrics.expression.parsing import parse
 from wedsync_apm.metrics.expression.selection import read_labels
-from wedsync_apm.metrics.expression.syntax import BadExpression, NotAnswered, leaves, parse
+from wedsync_apm.metrics.expression.syntax import BadExpression, NotAnswered, leaves
+from wedsync_apm.metrics.expression.vectors import NAME
 from wedsync_apm.metrics.reading.lines import Part, line_up, rows_of
 from wedsync_apm.metrics.reading.wire import line_numbers, read_lines
 

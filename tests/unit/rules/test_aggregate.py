@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wedsync_apm.rules.aggregate import Aggregation, Samples, quantile, rate, read_window
+from wedsync_apm.rules.aggregate import (
+    Aggregation,
+    Samples,
+    quantile,
+    rate,
+    read_window,
+    read_windows,
+)
 
 MINUTE = 60_000
 FINITE = st.floats(-1e9, 1e9)
@@ -139,3 +146,13 @@ def test_rate_never_reaches_back_past_zero() -> None:
 @given(st.lists(FINITE, min_size=1, max_size=50), st.floats(0, 1))
 def test_a_quantile_lies_within_its_values(values: list[float], share: float) -> None:
     assert min(values) <= quantile(values, share) <= max(values)
+
+
+@pytest.mark.parametrize("aggregation", [Aggregation.RATE, Aggregation.INCREASE])
+def test_growths_beyond_all_numbers_in_both_directions_have_no_sum(
+    aggregation: Aggregation,
+) -> None:
+    up, down = of((0, -1e308), (1000, 1e308)), of((0, 1e308), (1000, -1e308), (2000, -1e308))
+    assert read_windows(aggregation, [up], 2000, MINUTE) is None
+    assert read_windows(aggregation, [up, down], 2000, MINUTE) is None
+    assert read_windows(aggregation, [up, down, of((0, 1), (1000, 2))], 2000, MINUTE) is None

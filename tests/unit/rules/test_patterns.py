@@ -69,6 +69,6 @@ def test_a_name_without_stars_fits_itself_alone(name: str) -> None:
 def test_no_pattern_runs_away() -> None:
     """A regular expression of the same meaning would not end within this universe."""
     pattern = compile_pattern("**a" * 80 + "b")
-    begun = time.perf_counter()
+    begun = time.process_time()
     assert not pattern.matches("a" * 2049)
-    assert time.perf_counter() - begun < 1.0
+    assert time.process_time() - begun < 1.0

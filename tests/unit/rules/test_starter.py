@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from wedsync_apm.rules.model import RuleDraft, find_faults
+from wedsync_apm.rules.faults import find_faults
+from wedsync_apm.rules.model import RuleDraft
 from wedsync_apm.rules.starter import PROMISE_MS, STARTER_RULES, starter_rules
 
 GSM_7 = re.compile(r"[A-Za-z0-9 @$_!\"#%&'()*+,\-./:;<=>?]*")

@@ -99,12 +99,14 @@ def test_both_protocols_say_that_the_samples_are_simulated() -> None:
 
 
 def test_history_goes_on_where_the_last_run_ended() -> None:
-    assert len(history_times(NOON, None, 1)) == 59 - 1
-    assert history_times(NOON, NOON - timedelta(minutes=5), 6) == [
-        NOON - timedelta(minutes=m) for m in (4, 3, 2)
+    second = timedelta(seconds=1)
+    assert len(history_times(NOON, None, 1)) == 60
+    assert history_times(NOON, NOON - timedelta(minutes=3), 6) == [
+        NOON - timedelta(minutes=m) - second for m in (2, 1, 0)
     ]
-    assert history_times(NOON, NOON - timedelta(seconds=5), 6) == []
+    assert history_times(NOON, NOON - second, 6) == []
     assert history_times(NOON, None, 0) == []
+    assert history_times(NOON + 20 * second, None, 1)[-1] == NOON - second
 
 
 def _sender(answers: list[int | Exception]) -> tuple[Sender, list[list[Any]]]:
