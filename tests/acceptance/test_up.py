@@ -322,3 +322,34 @@ def test_a_second_ctrl_c_does_not_wait_for_anybody(product: Product) -> None:
     product.process.send_signal(signal.SIGINT)
     assert product.process.wait(timeout=12) == 0
     assert [p for p in everything if not is_gone(p)] == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_start_that_is_broken_off_leaves_nothing(data_dir: Path, number: signal.Signals) -> None:
+    log = data_dir.parent / "up.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "wedsync_apm", "up", "--port", "0", "--data-dir", str(data_dir)],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    supervisor = psutil.Process(process.pid)
+    begun: list[psutil.Process] = []
+    deadline = time.monotonic() + START_SECONDS
+    # Once `serve` loads, the schema is under way.
+    while not any("serve" in one.cmdline() for one in begun if not is_gone(one)):
+        assert time.monotonic() < deadline, log.read_text()
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.02)
+        begun = supervisor.children(recursive=True)
+    assert any("wedsync_apm.preparing" in one.cmdline() for one in begun)
+    process.send_signal(number)
+    assert process.wait(timeout=60) == (0 if number == signal.SIGINT else -number)
+    if number == signal.SIGINT:
+        assert log.read_text() == "Stopping before the start was through.\n"
+        deadline = 0.0
+    while time.monotonic() < deadline and not all(is_gone(one) for one in begun):
+        time.sleep(0.1)
+    assert [one.cmdline() for one in begun if not is_gone(one)] == []

@@ -164,8 +164,8 @@ async def test_a_channel_logs_no_secret(
 async def test_a_webhook_is_signed_and_a_second_try_is_the_same(
     day: WorstDay, tools: Tools
 ) -> None:
-    london = AT.astimezone(timezone(timedelta(hours=5)))
-    for at in (AT, london):
+    now = datetime.now(UTC)  # which the receiver holds it against
+    for at in (now, now.astimezone(timezone(timedelta(hours=5)))):
         outcome = await attempt(Channel.WEBHOOK, day.url("/ok/hook"), tools, at)
         assert outcome == Outcome(
             Result.SENT, "the receiver answered 200", str(MESSAGE.delivery_id), "HTTP 200"
@@ -186,7 +186,13 @@ async def test_slack_gets_words_that_cannot_be_commands(day: WorstDay, tools: To
     assert outcome.result is Result.SENT
     sent = json.loads(day.requests[0].body)
     assert sent["text"] == "Your order form is slow"
-    text = sent["blocks"][0]["text"]["text"]
+    heading, section = sent["blocks"]
+    assert heading["text"] == {
+        "type": "plain_text",
+        "text": "Your order form is slow",
+        "emoji": False,
+    }
+    text = section["text"]["text"]
     assert "<http://here.example/ack/abc?x=1&amp;y=2|I'm on it>" in text
     assert "&lt;b&gt;trap&lt;/b&gt; &amp; &lt;!channel&gt;: http://evil.example/ack" in text
 
@@ -203,11 +209,17 @@ async def test_slacks_own_words_are_passed_on(word: str, day: WorstDay, tools: T
 
 
 async def test_a_long_slack_message_is_cut_at_a_line(day: WorstDay, tools: Tools) -> None:
-    long = replace(MESSAGE, body="a line of words\n" * 1000)
+    long = replace(MESSAGE, subject="s" * 400, body="a line of words\n" * 1000)
     await SENDERS[Channel.SLACK].send(long, SlackTarget(day.url("/ok")), tools, AT)
-    text = json.loads(day.requests[0].body)["blocks"][0]["text"]["text"]
-    assert len(text) <= 3000
-    assert text.endswith("words\n…")
+    sent = json.loads(day.requests[0].body)
+    heading, *sections = sent["blocks"]
+    assert len(heading["text"]["text"]) == 150
+    assert len(sent["text"]) == 300
+    texts = [section["text"]["text"] for section in sections]
+    assert len(texts) == 3
+    assert all(len(text) <= 3000 for text in texts)
+    assert texts[0].endswith("words")
+    assert texts[-1].endswith("words\n…")
 
 
 class Sink:

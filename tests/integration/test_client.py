@@ -324,8 +324,8 @@ def test_with_a_new_key_what_the_refused_one_queued_is_sent(
     old = make(api_key="old", queue_dir=tmp_path)
     old.gauge("m", 1)
     begun = time.monotonic()
-    old.close(20)
-    assert time.monotonic() - begun < 10, "what is safe on disk does not hold up the end"
+    old.close(60)
+    assert time.monotonic() - begun < 30, "what is safe on disk does not hold up the end"
     new = make(api_key="new", queue_dir=tmp_path, previous_keys=["old"])
     assert new.flush(10)
     receiver.wait_for(lambda: receiver.values("m") == [1])
@@ -336,15 +336,21 @@ def test_when_too_much_waits_the_oldest_goes_and_a_metric_says_so(
 ) -> None:
     receiver.behave = lambda request: Reply(503)
     client = make(max_batch=100, max_memory_bytes=10_000, flush_interval=3600)
-    for n in range(5_000):
+    for n in range(2_500):
         client.gauge("m", n / 7)
-    until(lambda: client.stats().dropped.get("queue_full", 0) > 2_000)
+    until(lambda: client.stats().dropped.get("queue_full", 0) > 100)
+    for n in range(2_500, 5_000):
+        client.gauge("m", n / 7)
+    until(lambda: client.stats().dropped["queue_full"] > 2_000)
     until(lambda: client.stats().waiting_bytes <= 10_000)
     receiver.behave = lambda request: Reply()
     assert client.flush(20)
     kept = receiver.values("m")
     dropped = client.stats().dropped["queue_full"]
-    assert len(kept) + dropped == 5_000
+    # The batches that went later told what had gone before, and those samples are counted, too: a
+    # line for each batch, and one more for the zero that the total begins with.
+    own = len(kept) + dropped - 5_000
+    assert 0 <= own <= 5_000 // 100 + 2
     # What was under way just then is not dropped, though it is older.
     assert kept[100:] == [n / 7 for n in range(5_100 - len(kept), 5_000)]
     until(lambda: client.flush(5) and receiver.values(DROPPED)[-1:] == [dropped])
@@ -413,11 +419,18 @@ def test_a_signal_handler_may_record_while_the_program_is_recording(
     make: Make, receiver: Receiver
 ) -> None:
     client = make(max_batch=10)
-    before = signal.signal(signal.SIGALRM, lambda *_: client.gauge("signals", 1))
+    rang = 0
+
+    def ring(*_: object) -> None:
+        nonlocal rang
+        rang += 1
+        client.gauge("signals", 1)
+
+    before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
     try:
-        end = time.monotonic() + 1
-        while time.monotonic() < end:
+        begun = time.monotonic()
+        while (spent := time.monotonic() - begun) < 1 or (rang <= 100 and spent < 60):
             client.gauge("m", 1)
             time.sleep(0.0001)
     finally:

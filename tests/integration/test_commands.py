@@ -61,7 +61,7 @@ def here(database: Database, tmp_path: Path) -> tuple[str, ...]:
 
 COMMANDS = [
     "up", "serve", "work", "migrate", "doctor", "simulate", "org", "user", "operator", "key",
-    "token", "health-report", "audit",
+    "token", "health-report", "audit", "freeze",
 ]  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
@@ -10,7 +11,7 @@ import pytest
 from tests.support.engine import AT, MINUTE, EngineWorld, open_engine_world
 from tests.support.postgres import Database
 from wedsync_apm.db.pool import Connection
-from wedsync_apm.engine import evaluate, rollup, store, tidy
+from wedsync_apm.engine import evaluate, rollup, tidy
 from wedsync_apm.engine.cycle import Cycle, Outcome, run_forever, run_tick
 from wedsync_apm.engine.evaluate import Evaluator
 from wedsync_apm.engine.rollup import Rollup
@@ -147,18 +148,21 @@ async def test_flushes_go_when_every_reader_has_passed_them(world: EngineWorld) 
 
     await tidy_up()
     assert await world.run(kept) == [{"n": 2}], "nobody has read it"
-    await run_tick(world.engine, Cycle("evaluate", 1.0, Evaluator().run_once))
+    await run_tick(world.engine, Cycle("evaluate", 1.0, Evaluator().run_once, is_exclusive=False))
     for name in list(rollup.WIDTHS)[:-1]:
         await run_tick(world.engine, Cycle(f"rollup {name}", 1.0, Rollup(name).run_once))
     await tidy_up()
     assert await world.run(kept) == [{"n": 2}], "one width's reader has not"
     await run_tick(world.engine, Cycle("rollup 1d", 1.0, Rollup("1d").run_once))
     readers = {row["name"] for row in await world.run("select name from apm_private.cursors")}
-    assert readers >= {evaluate.READER, *rollup.READERS}
+    assert readers >= {*evaluate.READERS, *rollup.READERS}
     async with world.engine.connection() as cx:
-        snapshot = (await store.read_new_flushes(cx, evaluate.READER)).snapshot
         for name in set(tidy.READERS) - readers:
-            await store.move_cursor(cx, name, snapshot, AT)
+            await cx.execute(
+                "insert into apm_private.cursors (name, snapshot) "
+                "values (%s, pg_current_snapshot())",
+                (name,),
+            )
     await tidy_up()
     assert await world.run(kept) == [{"n": 0}]
 
@@ -191,3 +195,95 @@ async def test_the_incident_of_a_deleted_rule_ends(world: EngineWorld) -> None:
         await tidy.run_once(cx, AT + MINUTE)
     found = {one["title"]: one["status"] for one in await world.incidents(vendor)}
     assert found == {"Deleted": "resolved", "Kept": "open"}
+
+
+async def test_a_woken_job_does_not_wait_for_its_turn(world: EngineWorld) -> None:
+    """It ran once, its next turn is in an hour, and what wakes it is heard at once; also when it
+    comes while the job is under way."""
+    stop, wake = asyncio.Event(), asyncio.Event()
+    ran = asyncio.Semaphore(0)
+
+    async def job(cx: Connection, at: datetime) -> str:
+        ran.release()
+        return ""
+
+    cycle = Cycle("job", 3600.0, job, wake=wake)
+    running = asyncio.create_task(run_forever(world.engine, cycle, stop))
+    await asyncio.wait_for(ran.acquire(), 10)
+    wake.set()
+    await asyncio.wait_for(ran.acquire(), 10)
+    wake.set()
+    await asyncio.wait_for(ran.acquire(), 10)
+    stop.set()
+    await asyncio.wait_for(running, 10)
+
+
+async def test_a_stream_of_wakes_is_one_look_now_and_then(world: EngineWorld) -> None:
+    """The first wake after a quiet while is followed at once, those behind it together."""
+    wake, stop, begun = asyncio.Event(), asyncio.Event(), list[float]()
+
+    async def job(cx: Connection, at: datetime) -> str:
+        begun.append(time.monotonic())
+        return ""
+
+    cycle = Cycle("job", 60.0, job, wake=wake, apart=0.5)
+    running = asyncio.create_task(run_forever(world.engine, cycle, stop))
+    try:
+        async with asyncio.timeout(10):
+            while not begun:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+            woken = time.monotonic()
+            while len(begun) < 4:
+                wake.set()
+                await asyncio.sleep(0.01)
+    finally:
+        stop.set()
+        wake.set()
+        await asyncio.wait_for(running, 10)
+    assert begun[1] - woken < 0.5, "after quiet"
+    assert begun[3] - begun[1] >= 0.8
+
+
+async def test_runs_that_end_well_are_written_down_now_and_then(world: EngineWorld) -> None:
+    count, fails = 0, False
+
+    async def job(cx: Connection, at: datetime) -> str:
+        nonlocal count
+        count += 1
+        if fails:
+            raise ValueError("a defect")
+        return str(count)
+
+    cycle = Cycle("job", 1.0, job)
+    for _ in range(3):
+        await run_tick(world.engine, cycle)
+    assert (await runs(world, "job"))["detail"] == "1"
+    fails = True
+    await run_tick(world.engine, cycle)
+    assert (await runs(world, "job"))["outcome"] == "failed"
+    fails = False
+    await run_tick(world.engine, cycle)
+    assert (await runs(world, "job"))["detail"] == "5", "that it goes on again is said at once"
+
+
+async def test_a_job_that_fails_is_not_hurried(
+    world: EngineWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    stop, wake = asyncio.Event(), asyncio.Event()
+    began: list[float] = []
+    loop = asyncio.get_running_loop()
+
+    async def job(cx: Connection, at: datetime) -> str:
+        began.append(loop.time())
+        wake.set()
+        if len(began) == 3:
+            stop.set()
+        raise ValueError("a defect")
+
+    with caplog.at_level(logging.CRITICAL, "wedsync_apm.engine.cycle"):
+        await asyncio.wait_for(
+            run_forever(world.engine, Cycle("job", 0.1, job, wake=wake), stop), 20
+        )
+    # 0.2 s and 0.4 s, less what the first run took to begin; hurried it is a few milliseconds.
+    assert began[2] - began[0] >= 0.4

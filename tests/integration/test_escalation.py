@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
+from tests.support.checks import platform
 from tests.support.engine import AT, MINUTE, SECOND, EngineWorld, open_engine_world
 from tests.support.postgres import Database
 from wedsync_apm.engine import escalate
@@ -23,15 +24,6 @@ async def breach(world: EngineWorld, vendor: UUID) -> None:
     await world.rule(vendor)
     await world.samples(vendor, [(AT, 9000)])
     await world.evaluate(AT)
-
-
-async def platform(world: EngineWorld) -> UUID:
-    """The organization in which the platform watches itself."""
-    organization_id = await world.organization("Platform")
-    await world.run(
-        "insert into apm_private.platform (organization_id) values (%(id)s)", id=organization_id
-    )
-    return organization_id
 
 
 async def sign_up(world: EngineWorld, organization_id: UUID, name: str, role: str) -> None:
@@ -175,7 +167,9 @@ async def test_two_engines_tell_once(world: EngineWorld) -> None:
     vendors = [await world.organization(f"Vendor {n}") for n in range(5)]
     for vendor in vendors:
         await world.contact(vendor, "Priya")
-        await breach(world, vendor)
+        await world.rule(vendor)
+        await world.samples(vendor, [(AT, 9000)])
+    await world.evaluate(AT)
     async with world.engine.connection() as one, world.engine.connection() as other:
         await escalate.run_once(one, AT)
         assert await escalate.run_once(other, AT) == "0 climbed, 0 told, 0 answered"

@@ -1,16 +1,14 @@
 """Incidents and rules as people work on them: member, viewer, and somebody from next door."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import timedelta
-from uuid import UUID, uuid4
 
 import pytest
 
-from tests.support.engine import AT, MINUTE, SECOND, EngineWorld, open_engine_world
+from tests.support.engine import AT, MINUTE, SECOND
+from tests.support.office import Office, open_office
 from tests.support.postgres import Database
-from wedsync_apm.db.pool import Pool, open_pool
-from wedsync_apm.db.tenant import Actor, tenant_tx
+from wedsync_apm.db.tenant import tenant_tx
 from wedsync_apm.errors import Conflict, Forbidden, NotFound, NotValid
 from wedsync_apm.incidents import store as incidents
 from wedsync_apm.incidents.model import FOLLOWING, Action
@@ -19,61 +17,10 @@ from wedsync_apm.rules.model import Operator, RuleDraft
 from wedsync_apm.types import EscalationLevel, IncidentStatus, Priority, Severity
 
 
-@dataclass(frozen=True, slots=True)
-class Office:
-    """Two vendors, the people of one and a stranger, and an open incident."""
-
-    world: EngineWorld
-    pool: Pool
-    vendor: UUID
-    other: UUID
-    owner: Actor
-    member: Actor
-    viewer: Actor
-    stranger: Actor
-    incident: UUID
-
-
 @pytest.fixture
 async def office(database: Database) -> AsyncIterator[Office]:
-    async with (
-        open_engine_world(database) as world,
-        await open_pool(database.api, name="api", min_size=1, max_size=3) as pool,
-    ):
-        vendor, other = await world.organization(), await world.organization("Next Door")
-        actors = {}
-        for name, organization, role in (
-            ("Fern", vendor, "OWNER"),
-            ("Priya", vendor, "MEMBER"),
-            ("Vi", vendor, "VIEWER"),
-            ("Olga", other, "OWNER"),
-        ):
-            user_id = uuid4()
-            await world.run(
-                "insert into public.apm_memberships (organization_id, user_id, role) "
-                "values (%(organization)s, %(user_id)s, %(role)s)",
-                organization=organization,
-                user_id=user_id,
-                role=role,
-            )
-            actors[name] = Actor("authenticated", user_id, "user", name)
-        await world.contact(vendor, "Priya")
-        await world.rule(vendor, wedding_day_severity="critical")
-        await world.samples(vendor, [(AT, 9000)])
-        await world.evaluate(AT)
-        await world.escalate(AT)
-        (incident,) = await world.incidents(vendor)
-        yield Office(
-            world,
-            pool,
-            vendor,
-            other,
-            actors["Fern"],
-            actors["Priya"],
-            actors["Vi"],
-            actors["Olga"],
-            incident["id"],
-        )
+    async with open_office(database) as opened:
+        yield opened
 
 
 async def test_a_member_takes_it_in_hand_and_ends_it(office: Office) -> None:
@@ -91,7 +38,7 @@ async def test_a_member_takes_it_in_hand_and_ends_it(office: Office) -> None:
         )
         await incidents.mark_seen(cx, office.incident)
         await incidents.add_note(cx, office.incident, "the host is slow")
-        await incidents.promise_update(cx, office.incident, AT + 15 * MINUTE)
+        await incidents.promise_update(cx, office.incident, AT + 15 * MINUTE, at=AT)
         await incidents.investigate(cx, office.incident)
         ended = await incidents.resolve(cx, office.incident, "restarted it")
         assert ended.next_update_at is None, "a promise ends with the trouble"
@@ -127,7 +74,7 @@ async def test_a_viewer_looks_and_changes_nothing(office: Office) -> None:
                 await incidents.act(cx, office.incident, action)
     with pytest.raises(Forbidden):
         async with tenant_tx(office.pool, office.viewer) as cx:
-            await incidents.promise_update(cx, office.incident, AT)
+            await incidents.promise_update(cx, office.incident, AT + MINUTE, at=AT)
 
 
 async def test_for_a_stranger_there_is_nothing(office: Office) -> None:
@@ -221,8 +168,8 @@ async def test_the_next_step_is_known_while_the_ladder_is_climbed(office: Office
     await world.ladder(office.other, (timedelta(), "none", [sam]), (5 * MINUTE, "team_lead", [sam]))
     await world.rule(office.other)
     await world.samples(office.other, [(AT, 9000)])
-    await world.evaluate(AT)
-    await world.escalate(AT)
+    await world.evaluate(AT + SECOND)
+    await world.escalate(AT + SECOND)
     (incident,) = await world.incidents(office.other)
     async with tenant_tx(office.pool, office.stranger) as cx:
         step = await incidents.find_next_step(cx, await incidents.find_incident(cx, incident["id"]))
@@ -230,7 +177,7 @@ async def test_the_next_step_is_known_while_the_ladder_is_climbed(office: Office
     assert (step.position, step.level, step.at) == (
         2,
         EscalationLevel.TEAM_LEAD,
-        AT + 5 * MINUTE,
+        AT + SECOND + 5 * MINUTE,
     )
     assert step.contact_method_ids == (sam,)
 

@@ -189,7 +189,7 @@ async def test_a_flood_of_new_series_is_limited_and_holds_up_nobody(world: Datab
     assert written == limits.series
     assert "2000 series" in answers[-1].text
     # Known and new series of the other organization got their turn between those of the flood.
-    assert done_meanwhile >= 5
+    assert done_meanwhile >= 3
     assert old.status_code == 204
     with connect(world.engine) as cx:
         rows = cx.execute(

@@ -143,7 +143,7 @@ async def test_with_the_database_stopped_both_protocols_answer_503_and_go_on_aft
         for answer in (await post(client), await write(client)):
             assert answer.status_code == 503
             assert int(answer.headers["retry-after"]) >= 1
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 30
         await asyncio.to_thread(own_server.embedded.start)
         await until_taken(client)
         assert (await write(client)).status_code == 204

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -18,7 +19,7 @@ from tests.support.postgres import Database
 from tests.support.worst_day import WorstDay, worst_day
 from tests.support.worst_mail import worst_mail
 from wedsync_apm.config import Settings
-from wedsync_apm.db.pool import open_pool
+from wedsync_apm.db.pool import Connection, open_pool
 from wedsync_apm.engine.deliver import open_deliver
 from wedsync_apm.notify import store
 from wedsync_apm.organizations.secrets import Keyring
@@ -47,6 +48,20 @@ async def run(outbox: Sender, at: datetime = AT) -> int:
     count = await outbox.run_once(at)
     await outbox.drain()
     return count
+
+
+async def claim(cx: Connection, batch_size: int) -> tuple[store.Lease, ...]:
+    found = await store.claim_due_deliveries(
+        cx,
+        AT,
+        lease_owner="x",
+        lease_seconds=60,
+        batch_size=batch_size,
+        ordinary_size=batch_size,
+        per_organization=10,
+        per_channel=100,
+    )
+    return found.leases
 
 
 async def test_a_call_goes_out_and_all_is_written_down(
@@ -271,7 +286,7 @@ async def test_what_does_not_go_through_is_tried_again_later(
         row = await world.delivery(call)
         assert (row["state"], row["attempt"]) == ("retry", number)
         delays.append((row["due_at"] - at).total_seconds())
-        assert await run(outbox, row["due_at"] - timedelta(milliseconds=10)) == 0
+        assert await run(outbox, row["due_at"] - timedelta(milliseconds=400)) == 0
         at = row["due_at"]
     assert 0.5 <= delays[0] <= 3
     assert all(10 <= delay <= 95 for delay in delays[6:])
@@ -401,12 +416,8 @@ async def test_a_noisy_organization_does_not_hold_up_the_others(
                 at=AT - timedelta(seconds=100 - number),
             )
     async with world.owner.connection() as cx:
-        first = await store.claim_due_deliveries(
-            cx, AT, lease_owner="x", lease_seconds=60, batch_size=8, per_organization=10
-        )
-        rest = await store.claim_due_deliveries(
-            cx, AT, lease_owner="x", lease_seconds=60, batch_size=100, per_organization=10
-        )
+        first = await claim(cx, 8)
+        rest = await claim(cx, 100)
     assert sum(lease.organization_id == quiet for lease in first) == 2
     assert len(first) == 8
     # Ten of one organization are under way at once, and no more.
@@ -458,9 +469,7 @@ async def test_what_is_urgent_goes_first(world: World) -> None:
             at=AT - timedelta(minutes=1),
         )
     async with world.owner.connection() as cx:
-        [lease] = await store.claim_due_deliveries(
-            cx, AT, lease_owner="x", lease_seconds=60, batch_size=1, per_organization=10
-        )
+        [lease] = await claim(cx, 1)
     assert lease.id == late
 
 
@@ -596,12 +605,10 @@ async def test_a_lease_that_ran_out_before_sending_goes_back_in_line(world: Worl
     incident = await world.incident(organization)
     call = await world.call(organization, incident, None, Channel.EMAIL)
     async with world.owner.connection() as cx:
-        [lease] = await store.claim_due_deliveries(
-            cx, AT, lease_owner="x", lease_seconds=60, batch_size=1, per_organization=10
-        )
+        [lease] = await claim(cx, 1)
         assert await store.release_lost_leases(cx, AT + timedelta(seconds=59)) == 0
         assert await store.release_lost_leases(cx, AT + timedelta(seconds=60)) == 1
-        assert await store.read_leased_delivery(cx, lease) is None
+        assert await store.read_leased_delivery(cx, lease, AT) is None
         assert not await store.begin_attempt(cx, lease, AT, subject="s", body="b", lease_seconds=60)
     assert (await world.delivery(call))["state"] == "pending"
     assert await world.attempts(call) == []
@@ -644,13 +651,8 @@ async def test_a_test_message_reaches_the_contact_once(
     world: World, outbox: Sender, day: WorstDay
 ) -> None:
     organization = await world.organization()
-    other = await world.organization("other")
     contact = await world.contact(organization, Channel.WEBHOOK, day.url("/ok"))
-    async with world.owner.connection() as cx:
-        first = await store.enqueue_test_delivery(cx, organization, contact, "test-1", AT)
-        assert first is not None
-        assert await store.enqueue_test_delivery(cx, organization, contact, "test-1", AT) is None
-        assert await store.enqueue_test_delivery(cx, other, contact, "test-1", AT) is None
+    first = await world.call(organization, None, contact, Channel.WEBHOOK, kind="test")
     await run(outbox)
     assert (await world.delivery(first))["state"] == "sent"
     said = json.loads(day.requests[0].body)
@@ -681,3 +683,69 @@ async def test_a_database_that_goes_away_leaves_the_call_to_its_lease(
         later = AT + timedelta(minutes=10)
         assert await run(outbox, later) == 1
     assert len(day.requests) == 2
+
+
+async def silence_everything(world: World, organization: UUID, *, hours: int) -> None:
+    await world.run(
+        "insert into public.apm_silences (organization_id, matchers, starts_at, ends_at, reason, "
+        "owner) select %(id)s, %(matchers)s, %(at)s, %(at)s + make_interval(hours => %(hours)s), "
+        "'New server', 'Priya' from set_config('apm.at', %(text)s, true) as c where c is not null",
+        id=organization,
+        matchers=json.dumps([{"label": "severity", "operator": "=~", "value": ".+"}]),
+        at=AT,
+        text=AT.isoformat(),
+        hours=hours,
+    )
+
+
+async def test_what_lies_in_the_outbox_when_a_silence_begins_waits_for_its_end(
+    world: World, outbox: Sender, day: WorstDay
+) -> None:
+    organization = await world.organization()
+    contact = await world.contact(organization, Channel.WEBHOOK, day.url("/ok/hook"))
+    incident = await world.incident(organization)
+    call = await world.call(organization, incident, contact, Channel.WEBHOOK)
+    await silence_everything(world, organization, hours=26)
+    await run(outbox)
+    row = await world.delivery(call)
+    assert (row["state"], row["attempt"]) == ("pending", 0)
+    assert row["state_reason"].startswith("Silenced until ")
+    assert row["state_reason"].endswith(" by Priya: New server")
+    assert await run(outbox, AT + timedelta(seconds=4)) == 0, "it is looked at every five seconds"
+    await run(outbox, AT + timedelta(seconds=6))
+    assert (await world.delivery(call))["state"] == "pending"
+    # longer than a call is of use by itself: it is as fresh as when the silence began
+    for hours in (20, 25.9):
+        await run(outbox, AT + timedelta(hours=hours))
+    await run(outbox, AT + timedelta(hours=26, seconds=1))
+    assert (await world.delivery(call))["state"] == "sent"
+    assert len(day.requests) == 1
+
+
+async def test_a_person_who_does_not_wait_and_an_end_pass_a_silence(
+    world: World, outbox: Sender, day: WorstDay
+) -> None:
+    organization = await world.organization()
+    contact = await world.contact(organization, Channel.WEBHOOK, day.url("/ok/hook"))
+    incident = await world.incident(organization)
+    call = await world.call(organization, incident, contact, Channel.WEBHOOK)
+    await world.run(
+        "update public.apm_deliveries set payload = payload || '{\"is_pressed\": true}' "
+        "where id = %(id)s",
+        id=call,
+    )
+    await silence_everything(world, organization, hours=2)
+    await run(outbox)
+    assert (await world.delivery(call))["state"] == "sent"
+    await world.run(
+        "update public.apm_incidents set status = 'resolved' "
+        "from set_config('apm.at', %(at)s, true) as c where c is not null and id = %(id)s",
+        id=incident,
+        at=(AT + timedelta(seconds=30)).isoformat(),
+    )
+    await run(outbox, AT + timedelta(minutes=1))
+    kinds = await world.run("select kind, state from public.apm_deliveries order by created_at")
+    assert {(row["kind"], row["state"]) for row in kinds} == {
+        ("page", "sent"),
+        ("resolved", "sent"),
+    }

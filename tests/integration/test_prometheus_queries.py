@@ -85,6 +85,18 @@ def world(seed: int) -> list[bytes]:
     return made
 
 
+def ending_again() -> list[bytes]:
+    """One series in three requests, each of which ends it."""
+    return [
+        series(
+            {"__name__": "again", "job": "shop"},
+            *((float(at % 7), at * 1000) for at in range(begins, begins + 200, 20)),
+            (STALE, (begins + 200) * 1000),
+        )
+        for begins in (START, START + 400, START + 900)
+    ]
+
+
 EXPRESSIONS = [
     "load",
     'load{host="h1"}',
@@ -101,6 +113,8 @@ EXPRESSIONS = [
     "nothing",
     "gone",
     "once",
+    "again",
+    "count_over_time(again[10m])",
     "count_over_time(gone[10m])",
     "rate(hits_total[5m])",
     "rate(hits_total[1m])",
@@ -133,8 +147,9 @@ async def test_answers_are_those_of_the_real_prometheus(
     made = world(seed=17)
     key = a_key(database, KeyScope.ADMIN, api.world.here)
     async with prometheus_server(tmp_path) as theirs, api.client(key) as ours:
-        await write(theirs, "/api/v1/write", *made)
-        await write(ours, WRITE, *made)
+        for parts in (made, *([part] for part in ending_again())):
+            await write(theirs, "/api/v1/write", *parts)
+            await write(ours, WRITE, *parts)
         for expression in EXPRESSIONS:
             for at in (START + 17, START + 640, END - 100, END):
                 asked: dict[str, Any] = {"query": expression, "time": at}
@@ -200,62 +215,62 @@ async def test_promtool_understands_every_answer(api: Running) -> None:
         code, out = await promtool("query", "instant", base, "load{")
         assert code == 1, out
         assert "bad_data" in out, out
-        code, out = await promtool("query", "instant", base, "topk(1, load)")
+        code, out = await promtool("query", "instant", at, base, "topk(1, load)")
+        assert code == 0, out
+        assert out.startswith("load{"), out
+        code, out = await promtool("query", "instant", base, "limitk(1, load)")
         assert code == 1, out
         assert "execution" in out, out
+        span = (f"--start={START}", f"--end={END}")
+        code, out = await promtool("query", "series", *span, "--match=once", base)
+        assert (code, out) == (0, '{__name__="once"}\n')
+        code, out = await promtool("query", "labels", *span, base, "host")
+        assert (code, out.split()) == (0, [f"h{n}" for n in range(6)])
 
 
-@pytest.mark.parametrize(
-    ("status", "kind", "parameters"),
-    [
-        (400, "bad_data", {"query": "load{"}),
-        (400, "bad_data", {"query": ""}),
-        (400, "bad_data", {}),
-        (400, "bad_data", {"query": "{}"}),
-        (400, "bad_data", {"query": 'load{host=~"("}'}),
-        (400, "bad_data", {"query": "(" * 5000 + "load" + ")" * 5000}),
-        (400, "bad_data", {"query": "1" + "+1" * 3000}),
-        (400, "bad_data", {"query": "load" + " or load" * 900}),
-        (400, "bad_data", {"query": "load", "time": "soon"}),
-        (400, "bad_data", {"query": "load", "organization_id": "mine"}),
-        (422, "execution", {"query": "topk(3, load)"}),
-        (422, "execution", {"query": "load + load"}),
-        (422, "execution", {"query": "load > 1"}),
-        (422, "execution", {"query": "load[5m]"}),
-        (422, "execution", {"query": "max_over_time(rate(load[5m])[5m:1m])"}),
-        (422, "execution", {"query": "histogram_quantile(0.9, load)"}),
-        (422, "execution", {"query": "load @ 1"}),
-        (422, "execution", {"query": '"text"'}),
-    ],
-)
-async def test_what_is_not_answered_is_said_as_prometheus_says_it(
-    api: Running, status: int, kind: str, parameters: dict[str, str]
-) -> None:
+REFUSED: list[tuple[int, str, dict[str, str]]] = [
+    (400, "bad_data", {"query": "load{"}),
+    (400, "bad_data", {"query": ""}),
+    (400, "bad_data", {}),
+    (400, "bad_data", {"query": "{}"}),
+    (400, "bad_data", {"query": 'load{host=~"("}'}),
+    (400, "bad_data", {"query": "(" * 5000 + "load" + ")" * 5000}),
+    (400, "bad_data", {"query": "1" + "+1" * 3000}),
+    (400, "bad_data", {"query": "load" + " or load" * 900}),
+    (400, "bad_data", {"query": "load", "time": "soon"}),
+    (400, "bad_data", {"query": "load", "organization_id": "mine"}),
+    (422, "execution", {"query": "limitk(3, load)"}),
+    (422, "execution", {"query": "info(load)"}),
+    (422, "execution", {"query": "histogram_quantile(0.9, histogram_sum(load))"}),
+    (422, "execution", {"query": 'load{a="1" or b="2"}'}),
+    (422, "execution", {"query": 'label_replace(vector(1), "a", "b", "c", "(")'}),
+    (422, "execution", {"query": 'label_join(vector(1), "1", "", "c")'}),
+    (422, "execution", {"query": "topk(NaN, vector(1))"}),
+    (422, "execution", {"query": "max_over_time(vector(1)[1y:1s])"}),
+]
+BAD_RANGES: list[tuple[dict[str, str], str]] = [
+    ({"start": "2", "end": "1", "step": "1"}, "before start"),
+    ({"start": "1", "end": "2", "step": "0"}, "zero or negative"),
+    ({"start": "1", "end": "2", "step": "often"}, "step"),
+    ({"start": "1", "end": "2"}, "step"),
+    ({"end": "2", "step": "1"}, "start"),
+    ({"query": "load[5m]", "start": "1", "end": "2", "step": "1"}, "range vector"),
+    ({"query": '"text"', "start": "1", "end": "2", "step": "1"}, "string"),
+    ({"start": "0", "end": "20000", "step": "1"}, "11,000 points"),
+]
+
+
+async def test_what_is_not_answered_is_said_as_prometheus_says_it(api: Running) -> None:
     async with api.as_key("read") as client:
-        answer = await client.post(QUERY, data=parameters)
-    assert (answer.status_code, answer.json()["status"]) == (status, "error"), answer.text
-    assert answer.json()["errorType"] == kind
-    assert answer.json()["error"]
-
-
-@pytest.mark.parametrize(
-    ("parameters", "words"),
-    [
-        ({"start": "2", "end": "1", "step": "1"}, "before start"),
-        ({"start": "1", "end": "2", "step": "0"}, "zero or negative"),
-        ({"start": "1", "end": "2", "step": "often"}, "step"),
-        ({"start": "1", "end": "2"}, "step"),
-        ({"end": "2", "step": "1"}, "start"),
-        ({"start": "0", "end": "20000", "step": "1"}, "11,000 points"),
-    ],
-)
-async def test_a_range_that_cannot_be_answered(
-    api: Running, parameters: dict[str, str], words: str
-) -> None:
-    async with api.as_key("read") as client:
-        answer = await client.get(QUERY_RANGE, params={"query": "load", **parameters})
-    assert (answer.status_code, answer.json()["errorType"]) == (400, "bad_data")
-    assert words in answer.json()["error"]
+        for status, kind, parameters in REFUSED:
+            answer = await client.post(QUERY, data=parameters)
+            assert (answer.status_code, answer.json()["status"]) == (status, "error"), parameters
+            assert answer.json()["errorType"] == kind
+            assert answer.json()["error"]
+        for parameters, words in BAD_RANGES:
+            answer = await client.get(QUERY_RANGE, params={"query": "load", **parameters})
+            assert (answer.status_code, answer.json()["errorType"]) == (400, "bad_data")
+            assert words in answer.json()["error"]
 
 
 async def test_series_that_lose_their_name_must_still_differ(api: Running) -> None:
@@ -326,13 +341,11 @@ async def test_nobody_reads_what_is_anothers(api: Running, database: Database) -
     assert len(found["data"]["result"]) == 1
 
 
-@pytest.mark.parametrize(
-    ("name", "status"), [("ingest", 403), ("platform", 403), ("read", 200), ("admin", 200)]
-)
-async def test_which_keys_may_ask(api: Running, name: str, status: int) -> None:
-    async with api.as_key(name) as client:
-        answer = await client.get(QUERY, params={"query": "m"})
-    assert answer.status_code == status, answer.text
+async def test_which_keys_may_ask(api: Running) -> None:
+    for name, status in (("ingest", 403), ("platform", 403), ("read", 200), ("admin", 200)):
+        async with api.as_key(name) as client:
+            answer = await client.get(QUERY, params={"query": "m"})
+        assert answer.status_code == status, (name, answer.text)
 
 
 async def test_without_credentials_nothing_is_answered(api: Running) -> None:

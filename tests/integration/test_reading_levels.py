@@ -26,22 +26,34 @@ SAMPLES_BETWEEN = """
     with samples as (
         select series_id, metric_value as value, "timestamp" as at,
             floor(extract(epoch from "timestamp") / %(step)s)::bigint as slot
-        from apm_samples_between(%(from)s - %(step)s * interval '1 second', %(to)s)
+        from apm_samples_between(
+            %(from)s - ceil(300.0 / %(step)s) * %(step)s * interval '1 second', %(to)s
+        )
         where organization_id = %(organization)s
             and metric_value > '-infinity' and metric_value < 'infinity'
     ), risen as (
-        select *, lag(value) over (partition by series_id order by at) as before from samples
+        select series_id, slot,
+            case when value >= lag(value) over before then value - lag(value) over before
+                when value < lag(value) over before then value end as rise,
+            greatest(slot - lag(slot) over before, 1) as steps
+        from samples
+        window before as (partition by series_id order by at)
+    ), rates as (
+        select series_id, one as slot, sum(rise / steps) / %(step)s as rate
+        from risen cross join generate_series(slot - steps + 1, slot) as one
+        group by series_id, one
+    ), figures as (
+        select series_id, slot, avg(value) as avg, min(value) as min, max(value) as max,
+            sum(value) as sum, count(*) as count, (array_agg(value order by at desc))[1] as last,
+            percentile_cont(0.5) within group (order by value) as p50,
+            percentile_cont(0.95) within group (order by value) as p95,
+            percentile_cont(0.99) within group (order by value) as p99
+        from samples
+        group by series_id, slot
     )
-    select series_id, slot, avg(value) as avg, min(value) as min, max(value) as max,
-        sum(value) as sum, count(*) as count, (array_agg(value order by at desc))[1] as last,
-        percentile_cont(0.5) within group (order by value) as p50,
-        percentile_cont(0.95) within group (order by value) as p95,
-        percentile_cont(0.99) within group (order by value) as p99,
-        sum(case when value >= before then value - before when value < before then value end)
-            / %(step)s as rate
-    from risen
-    group by series_id, slot
-    having slot >= extract(epoch from %(from)s) / %(step)s
+    select *
+    from figures full join rates using (series_id, slot)
+    where slot >= extract(epoch from %(from)s) / %(step)s
 """
 
 

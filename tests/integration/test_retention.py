@@ -12,6 +12,7 @@ from tests.support.postgres import Database
 from wedsync_apm.db.pool import Pool, open_pool
 from wedsync_apm.engine import retain, tidy
 from wedsync_apm.engine.retain import Retain
+from wedsync_apm.metrics.retention import store
 from wedsync_apm.metrics.retention.model import Terms
 
 NOW = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
@@ -142,6 +143,42 @@ async def test_rollups_go_by_their_width_and_series_with_the_last(
     ]
     names = engine.execute("select metric_name from apm_series").fetchall()
     assert names == [{"metric_name": "alive"}]
+
+
+async def test_only_those_are_asked_who_have_anything_past_a_term(
+    engine: Connection, pool: Pool
+) -> None:
+    for organization, width, days in (
+        (ORGANIZATION_A, "1 minute", 31),
+        (ORGANIZATION_A, "1 hour", 31),
+        (ORGANIZATION_B, "5 minutes", 89),
+        (ORGANIZATION_B, "1 day", 400),
+    ):
+        add_rollup(engine, organization, width, NOW - days * DAY)
+    for organization in (ORGANIZATION_A, ORGANIZATION_B):
+        add_block(engine, organization, NOW - 10 * DAY)
+    engine.execute(
+        "insert into apm_retention (organization_id, raw_days) values (%s, 9)", (ORGANIZATION_B,)
+    )
+    async with pool.connection() as cx:
+        found = await store.list_expired(cx, Terms(), 0, NOW, longest_raw=14, limit=10)
+    assert found == [
+        store.Expired(ORGANIZATION_A, timedelta(minutes=1), NOW - 30 * DAY),
+        store.Expired(ORGANIZATION_B, None, NOW - 9 * DAY),
+    ]
+
+
+async def test_rows_past_a_shorter_term_go_at_the_beginning_of_an_hour(
+    engine: Connection, pool: Pool
+) -> None:
+    job = Retain()
+    assert await run(pool, job) == ""
+    add_rollup(engine, ORGANIZATION_A, "1 minute", NOW - 30 * DAY - timedelta(minutes=1))
+    add_rollup(engine, ORGANIZATION_A, "1 minute", NOW - 30 * DAY + timedelta(minutes=30))
+    assert await run(pool, job, NOW + timedelta(minutes=59)) == ""
+    hour = NOW + timedelta(hours=1)
+    assert await run(pool, job, hour) == "0 partitions dropped, 0 shrunk, 2 rows deleted"
+    assert await run(pool, job, hour) == ""
 
 
 async def test_a_reader_is_not_held_up_by_a_drop(

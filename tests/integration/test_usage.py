@@ -18,7 +18,7 @@ from tests.support.people import (
     connect,
 )
 from tests.support.postgres import Database
-from wedsync_apm.cli import app
+from wedsync_apm.cli import make_app
 from wedsync_apm.db.pool import Pool, open_pool
 from wedsync_apm.db.tenant import Actor, tenant_tx
 from wedsync_apm.metrics.usage.model import Usage
@@ -118,13 +118,15 @@ def test_the_command_prints_it(
     monkeypatch.setenv("WEDSYNC_APM_PRICE_PER_GB", "1024")
     where = ["--data-dir", str(tmp_path), "--database-url", database.owner]
     runner = CliRunner()
-    answer = runner.invoke(app, ["usage", "--json", *where])
+    answer = runner.invoke(make_app(["usage"]), ["usage", "--json", *where])
     assert answer.exit_code == 0, answer.output
     facts = {one["organization_id"]: one for one in json.loads(answer.stdout)}
     a = facts[str(ORGANIZATION_A)]
     assert a["samples"] == 20_000
     assert a["estimated_monthly_cost"] == pytest.approx(a["bytes"] / 2**20)
-    one = runner.invoke(app, ["usage", "--organization", str(ORGANIZATION_B), *where])
+    one = runner.invoke(
+        make_app(["usage"]), ["usage", "--organization", str(ORGANIZATION_B), *where]
+    )
     assert one.exit_code == 0
     assert "5000" in one.stdout
     assert str(ORGANIZATION_A) not in one.stdout
