@@ -6,6 +6,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from tests.browser import (
+    preview_ladders,
+    preview_phone,
+    preview_reach,
+    preview_rules,
+    preview_watching,
+    preview_weddings,
+)
+from wedsync_apm.rules.model import RuleKind
 from wedsync_apm.web.render import moment, render
 from wedsync_apm.web.say import clock, when
 from wedsync_apm.web.views.chart import (
@@ -37,15 +46,12 @@ from wedsync_apm.web.views.incident import (
 )
 from wedsync_apm.web.views.platform import Line as Measured
 from wedsync_apm.web.views.platform import ReportView, Section
-from wedsync_apm.web.views.rule import RuleForm, RuleRow, RulesView, RuleView
 from wedsync_apm.web.views.shell import Bare, Choice, Shell, Status, Theme
 from wedsync_apm.web.views.today import Contact, Service, TodayView
 from wedsync_apm.web.views.wedding import (
     Milestone,
     Phase,
     WeddingCard,
-    WeddingGroup,
-    WeddingsView,
 )
 from wedsync_apm.web.words import say
 
@@ -376,32 +382,6 @@ def table() -> TableView:
     )  # fmt: skip
 
 
-RULE = RuleRow(
-    IDS[10], "Order form slow",
-    "When the slowest 1 in 20 of order form is over 8 s for 2 min, tell the people on the ladder.",
-    "On wedding days over 3 s.", "told 3 times", True,
-)  # fmt: skip
-
-
-def rules() -> RulesView:
-    """Two rules."""
-    off = RuleRow(IDS[11], "Gallery errors", "When errors of photo gallery are over 5 % for 5 min, "
-                  "tell the people on the ladder.", "On wedding days the same limit holds.",
-                  "has never told anyone", False)  # fmt: skip
-    return RulesView((RULE, off), True)
-
-
-def rule(wrong: bool = False, may_edit: bool = True) -> RuleView:
-    """One rule, its form perhaps with a fault in it."""
-    errors = {"limit": say("rule.number")} if wrong else {}
-    form = RuleForm("lots" if wrong else "8000", "3000", "120", True, dict(errors))
-    return RuleView(
-        RULE, "ms", form if may_edit else None,
-        "" if may_edit else say("rule.only", name="Fern Mills"), figure(),
-        (Fact("metric_pattern", "wedding_forms.submit_time", True), Fact("function", "p95", True)),
-    )  # fmt: skip
-
-
 def inbox(empty: bool = False) -> InboxView:
     """A text, an e-mail held back and a webhook that failed."""
     if empty:
@@ -424,20 +404,6 @@ def inbox(empty: bool = False) -> InboxView:
                 "The other side answered 500, five times"),
     )  # fmt: skip
     return InboxView(messages, options("All", "Text", "E-mail", "Webhook"), "?before=1")
-
-
-def weddings() -> WeddingsView:
-    """Today, soon and past."""
-    return WeddingsView(
-        (
-            WeddingGroup(say("weddings.today"), (wedding(heading="in 47 min"),)),
-            WeddingGroup(say("weddings.soon"), (
-                wedding("Jo & Pat", "Sat 27 June, in 7 days"),
-                wedding("Zsófia Wolfeschlegelsteinhausen & Maximilian-Alexander", "Sat 4 July"),
-            )),
-        ),
-        False,
-    )  # fmt: skip
 
 
 def report() -> ReportView:
@@ -532,15 +498,33 @@ PAGES: dict[str, Make] = {
     "incidents-empty": _page("incidents.html", "incidents", lambda: incidents(True)),
     "charts": _page("charts.html", "charts", charts),
     "table": _page("table.html", "charts", table),
-    "rules": _page("rules.html", "rules", rules),
-    "rules-empty": _page("rules.html", "rules", lambda: RulesView((), True)),
-    "rule": _page("rule.html", "rules", rule),
-    "rule-wrong": _page("rule.html", "rules", lambda: rule(wrong=True)),
-    "rule-viewer": _page("rule.html", "rules", lambda: rule(may_edit=False)),
+    "rules": _page("rules.html", "rules", preview_rules.rules),
+    "rules-empty": _page("rules.html", "rules", lambda: preview_rules.rules(empty=True)),
+    "rule": _page("rule.html", "rules", lambda: preview_rules.rule(figure())),
+    "rule-viewer": _page(
+        "rule.html", "rules", lambda: preview_rules.rule(figure(), may_edit=False)
+    ),
+    "rule-engineer": _page(
+        "rule.html", "rules", lambda: preview_rules.rule(figure(), engineer=True),
+        is_engineer=True,
+    ),
+    "rule-kinds": _page("rule_kinds.html", "rules", preview_rules.kinds),
+    "rule-edit": _page("rule_edit.html", "rules", preview_rules.editor),
+    "rule-wrong": _page("rule_edit.html", "rules", lambda: preview_rules.editor(wrong=True)),
+    **{
+        f"rule-new-{kind.value}": _page(
+            "rule_edit.html", "rules", lambda kind=kind: preview_rules.editor(kind)  # type: ignore[misc]
+        )
+        for kind in RuleKind if kind is not RuleKind.THRESHOLD
+    },
     "inbox": _page("inbox.html", "inbox", inbox),
     "inbox-empty": _page("inbox.html", "inbox", lambda: inbox(True)),
-    "weddings": _page("weddings.html", "weddings", weddings),
-    "weddings-empty": _page("weddings.html", "weddings", lambda: WeddingsView((), False)),
+    **{name: _page(*parts) for name, parts in preview_weddings.VIEWS.items()},
+    **{name: _page(*parts) for name, parts in preview_reach.VIEWS.items()},
+    **{name: _page(*parts) for name, parts in preview_ladders.VIEWS.items()},
+    **{name: _page(*parts) for name, parts in preview_phone.VIEWS.items()},
+    "error-offline": _bare("offline.html", lambda: None),
+    **{name: _page(*parts) for name, parts in preview_watching.VIEWS.items()},
     "report": _page("report.html", "report", report, is_operator=True),
     "more": _page("more.html", "more", lambda: MoreView("Owner")),
     "sign-in": _bare("sign_in.html", sign_in),

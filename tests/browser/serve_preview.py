@@ -1,5 +1,7 @@
 """Serves the preview pages and the real static files, with the real headers."""
 
+import base64
+import hashlib
 import json
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -34,12 +36,30 @@ class Handler(BaseHTTPRequestHandler):
         elif url.path == "/charts/series":
             body = msgspec.json.encode(preview.chart_data(query.get("metric", "")))
             self._answer(200, "application/json", body, {})
+        elif url.path == "/api/v1/live":
+            self._keep_line()
         elif url.path == "/api/v1/events":
             self._answer(
                 200, "text/event-stream", b"retry: 60000\n\nevent: hello\ndata: {}\n\n", {}
             )
         else:
             self._answer(404, "application/json", json.dumps({"path": url.path}).encode(), {})
+
+    def _keep_line(self) -> None:
+        """Takes a page's WebSocket, says hello, and nothing more until it is closed (RFC 6455)."""
+        asked = self.headers.get("sec-websocket-key", "") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+        proof = hashlib.sha1(asked.encode(), usedforsecurity=False).digest()
+        self.send_response(101)
+        self.send_header("upgrade", "websocket")
+        self.send_header("connection", "upgrade")
+        self.send_header("sec-websocket-accept", base64.b64encode(proof).decode())
+        self.end_headers()
+        hello = b'{"type": "hello"}'
+        self.close_connection = True
+        with suppress(OSError):
+            self.wfile.write(bytes([0x81, len(hello)]) + hello)
+            while (heard := self.connection.recv(4096)) and heard[0] != 0x88:
+                pass
 
     def _answer(self, status: int, kind: str, body: bytes, headers: Any) -> None:
         self.send_response(status)
