@@ -44,6 +44,8 @@ KNOWN: Final = {
     "storage": Part(4, takes_folder=False, quick=("--samples", "400000")),
     "rollups": Part(4, takes_folder=False, quick=("--vendors", "10", "--history", "2")),
     "queries": Part(10),
+    "alerting": Part(8),
+    "rules": Part(8),
     "statements": Part(
         12,
         quick=(
@@ -51,6 +53,9 @@ KNOWN: Final = {
             *("--partitions", "2,4", "--queries", "10"),
         ),
     ),
+    "backlog": Part(5),
+    "soak": Part(12),
+    "live": Part(10),
 }
 
 

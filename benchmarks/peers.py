@@ -14,6 +14,7 @@ PACKAGES: Final = {
     "prometheus": "prometheus",
     "victoria-metrics": "victoria-metrics",
     "influxd": "influxdb",
+    "prometheus-alertmanager": "prometheus-alertmanager",
 }
 """Program and package."""
 

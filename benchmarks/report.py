@@ -10,7 +10,7 @@ from benchmarks.targets import OURS, TARGETS, Results, ratios
 
 PARTS: Final = (
     *("ingest", "durability", "organizations", "flood", "storage"),
-    *("rollups", "queries", "statements"),
+    *("rollups", "queries", "alerting", "rules", "statements", "backlog", "soak", "live"),
 )
 CALM_CORES: Final = 0.2
 """What others may use before the figures are called disturbed."""
@@ -55,11 +55,76 @@ def report(results: Results) -> str:
         parts.append(_durability(results["durability"]))
     if "queries" in results:
         parts.append(_queries(results["queries"]))
+    if "alerting" in results:
+        parts.append(_alerting(results["alerting"]))
+    if "rules" in results:
+        parts.append(_rules(results["rules"]))
     if "statements" in results:
         parts.append(_statements(results["statements"]))
+    if "backlog" in results:
+        parts.append(_backlog(results["backlog"]))
+    if "soak" in results:
+        parts.append(_soak(results["soak"]))
+    if "live" in results:
+        parts.append(_live(results["live"]))
     parts += [_printed(part, told) for part, told in results.items() if "printed" in told]
     parts.append(_conditions(results))
     return "\n".join(parts)
+
+
+def _backlog(told: Mapping[str, Any]) -> str:
+    seconds = sorted(told["seconds"])
+    return (
+        "## An emergency behind a backlog\n\n"
+        f"{told['due_before']:,} messages of low priority due over {told['options']['vendors']:,} "
+        f"vendors, {told['due_after']:,} left after {len(seconds)} emergencies: accepted after "
+        f"{statistics.median(seconds):.2f} s, the slowest after {seconds[-1]:.2f} s.\n"
+    )
+
+
+def _soak(told: Mapping[str, Any]) -> str:
+    options, broken = told["options"], told["failures"]
+    lines = [
+        "## Soak\n",
+        f"{options['vendors']:,} vendors, {told['conditions']} of them at a wedding with something "
+        f"critical each, {told['kills']} processes killed and {len(told['faults'])} faults in "
+        f"{options['seconds']:g} s. Time in which none of a receiver's channels worked is left "
+        "out.\n",
+        table(
+            ("accepted s", "receipt s", "repeats", "lost", "sent after acknowledgement"),
+            [
+                [
+                    spread(told["accepted_seconds"]),
+                    spread(told["receipt_seconds"]),
+                    str(told["repeats"]),
+                    str(told["lost"]),
+                    str(told["sent_after_acknowledgement"]),
+                ]
+            ],
+        ),
+    ]
+    lines += [f"**Broken: {one}.**\n" for one in broken]
+    return "\n".join(lines)
+
+
+def _live(told: Mapping[str, Any]) -> str:
+    options, figures = told["options"], told["figures"]
+    phases = ("alone", "beside_broadcasts", "beside_never_reading")
+    broadcasts, wandering = figures["broadcasts"], figures["wandering"]
+    rows = [
+        [phase.replace("_", " "), *(str(figures[phase][key]) for key in ("events", "p50_ms"))]
+        + [str(figures[phase][key]) for key in ("p99_ms", "max_ms", "lost", "leaked")]
+        for phase in phases
+    ]
+    return (
+        "## Live connections\n\n"
+        f"{options['connections']:,} connections, there after {figures['connected_in_s']:g} s, "
+        f"{figures['kb_a_connection']:g} KB each; one for everybody reached the last after "
+        f"{broadcasts['median_last_ms']:g} ms (median of {broadcasts['broadcasts']}). "
+        f"{wandering['changes']:,} changes of access, {wandering['heard']:,} events heard beside "
+        f"them, {wandering['leaked']} by others.\n\n"
+        + table(("", "events", "p50 ms", "p99 ms", "most ms", "lost", "leaked"), rows)
+    )
 
 
 def spread(values: Sequence[float], shape: str = ".3g") -> str:
@@ -256,6 +321,45 @@ def _queries(told: Mapping[str, Any]) -> str:
         rows.append((kind[0], kind[1], f"{kind[2]:,}", packed, *figures))
     head = ("question", "server", "organizations", "packed", "p50 ms", "p95 ms", "CPU ms")
     return "\n".join(("## Reading\n", table(head, rows)))
+
+
+def _alerting(told: Mapping[str, Any]) -> str:
+    rows = []
+    for server in dict.fromkeys(run["server"] for run in told["runs"]):
+        own = [run for run in told["runs"] if run["server"] == server]
+        came = sum(run["trials"] - run["missing"] for run in own)
+        figures = [spread([run[name] for run in own]) for name in ("p50", "p95", "longest")]
+        acknowledged = spread([run["acknowledged_ms"] for run in own])
+        rows.append((server, f"{came} of {sum(run['trials'] for run in own)}", *figures))
+        rows[-1] += (acknowledged,)
+    head = ("server", "webhooks received", "p50 s", "p95 s", "longest s", "write acknowledged ms")
+    return "\n".join(
+        (
+            "## From the acknowledged sample to the received webhook\n",
+            f"{told['options']['rules']:,} rules; Prometheus judges each second, and Alertmanager "
+            "waits for no group.\n",
+            table(head, rows),
+        )
+    )
+
+
+def _rules(told: Mapping[str, Any]) -> str:
+    rows = []
+    for rules in dict.fromkeys(run["rules"] for run in told["runs"]):
+        own = [run for run in told["runs"] if run["rules"] == rules]
+        counts = (f"{own[0][name]:,}" for name in ("rules", "units", "series"))
+        names = ("whole_ms", "take_ms", "judge_ms", "full_ms", "longest_slice_ms", "memory_mb")
+        rows.append((*counts, *(spread([run[name] for run in own]) for name in names)))
+    head = ("rules", "verdicts", "series", "all judged anew ms", "of it taking in ms", "judging ms")
+    last = ("once more without samples ms", "longest slice ms", "MB")
+    return "\n".join(
+        (
+            "## Rules in memory\n",
+            "Every series has a new sample; CPU of one thread"
+            f"{'' if told['compiled'] else ', NOT compiled'}.\n",
+            table((*head, *last), rows),
+        )
+    )
 
 
 def _statements(told: Mapping[str, Any]) -> str:

@@ -108,6 +108,22 @@ def _statements(told: Mapping[str, Any]) -> list[float]:
     return [run["p95_ms"] for run in told["runs"] if run["partitions"] == fewest]
 
 
+def _alerted(told: Mapping[str, Any]) -> list[float]:
+    return [
+        run["p95"] if run["missing"] == 0 else float("inf")
+        for run in told["runs"]
+        if run["server"] == OURS
+    ]
+
+
+def _rules(name: str) -> Callable[[Mapping[str, Any]], list[float]]:
+    def find(told: Mapping[str, Any]) -> list[float]:
+        most = max(run["rules"] for run in told["runs"])
+        return [run[name] for run in told["runs"] if run["rules"] == most]
+
+    return find
+
+
 TARGETS: Final = (
     Target(
         "ingest",
@@ -202,6 +218,14 @@ TARGETS: Final = (
     ),
     Target(
         "queries",
+        "all data of a saved dashboard of 20 panels in one call, p95",
+        40,
+        15,
+        _question("dashboard, saved, in one call"),
+        " ms",
+    ),
+    Target(
+        "queries",
         "one series, last hour, raw, p95",
         10,
         2,
@@ -216,6 +240,96 @@ TARGETS: Final = (
         _statements,
         " ms",
         is_worst=True,
+    ),
+    Target(
+        "alerting",
+        "from the acknowledged sample to the received webhook with 1,000 rules, p95",
+        0.5,
+        0.2,
+        _alerted,
+        " s",
+    ),
+    Target(
+        "rules",
+        "100,000 rules judged anew over 500,000 series with a new sample each, one core",
+        1000,
+        None,
+        _rules("whole_ms"),
+        " ms",
+    ),
+    Target("rules", "memory of that", 1000, None, _rules("memory_mb"), " MB"),
+    Target(
+        "backlog",
+        "an emergency behind 100,000 messages, to a provider's acceptance",
+        5,
+        None,
+        lambda told: told["seconds"],
+        " s",
+        is_worst=True,
+    ),
+    Target(
+        "soak",
+        "from a critical sample at a wedding to a provider's acceptance, whatever is killed",
+        10,
+        None,
+        lambda told: told["accepted_seconds"],
+        " s",
+        is_worst=True,
+    ),
+    Target(
+        "soak",
+        "the same to a receipt of delivery",
+        120,
+        None,
+        lambda told: told["receipt_seconds"],
+        " s",
+        is_worst=True,
+    ),
+    Target(
+        "soak",
+        "promises broken: lost, repeated, late, to others, after the acknowledgement",
+        0,
+        None,
+        lambda told: [float(len(told["failures"]))],
+    ),
+    Target(
+        "live",
+        "an event to its own organization's live connection, 100 a second, p99",
+        50,
+        None,
+        lambda told: [told["figures"]["alone"]["p99_ms"]],
+        " ms",
+    ),
+    Target(
+        "live",
+        "the same beside broadcasts to all, p99",
+        100,
+        50,
+        lambda told: [told["figures"]["beside_broadcasts"]["p99_ms"]],
+        " ms",
+    ),
+    Target(
+        "live",
+        "an event for everybody, to the last of 10,000 connections",
+        1000,
+        250,
+        lambda told: [told["figures"]["broadcasts"]["last_ms"]],
+        " ms",
+    ),
+    Target(
+        "live",
+        "memory of the process that holds 10,000 live connections",
+        500,
+        None,
+        lambda told: [told["figures"]["memory_after_mb"]],
+        " MB",
+    ),
+    Target(
+        "live",
+        "events lost, or heard by another tenant",
+        0,
+        None,
+        lambda told: [float(told["figures"]["lost"] + told["figures"]["leaked"])],
     ),
     Target(
         "flood",
