@@ -56,6 +56,7 @@ KNOWN: Final = {
     "backlog": Part(5),
     "soak": Part(12),
     "live": Part(10),
+    "users": Part(12),
 }
 
 

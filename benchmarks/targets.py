@@ -124,6 +124,15 @@ def _rules(name: str) -> Callable[[Mapping[str, Any]], list[float]]:
     return find
 
 
+def _users(told: Mapping[str, Any]) -> list[float]:
+    """At a page a minute."""
+    return [
+        float("inf") if step["faults"] else step["p95_ms"]
+        for step in told["steps"]
+        if step["think_seconds"] == 60.0
+    ]
+
+
 TARGETS: Final = (
     Target(
         "ingest",
@@ -363,5 +372,13 @@ TARGETS: Final = (
         250,
         _ingest("500x1", "peak_mb"),
         " MB",
+    ),
+    Target(
+        "users",
+        "10,000 people on the pages, a page a minute each, beside 30,000 samples/s, p95",
+        500,
+        None,
+        _users,
+        " ms",
     ),
 )

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks.report import read_results, report, spread, write_report
+from benchmarks.report import read_results, report, write_report
 from benchmarks.run import save
+from benchmarks.tables import spread
 from benchmarks.targets import TARGETS, Target, ratios
 
 FACTS: dict[str, Any] = {
@@ -205,3 +206,26 @@ def test_a_spread_is_median_and_range() -> None:
     assert spread([3, 1, 2]) == "2 [1..3]"
     assert spread([1234.5], ",.0f") == "1,234"
     assert spread([]) == "not measured"
+
+
+def test_people_on_the_pages_are_judged_at_a_page_a_minute_and_by_every_fault() -> None:
+    step = {
+        "think_seconds": 60.0,
+        "per_second": 167.0,
+        "p50_ms": 40.0,
+        "p95_ms": 300.0,
+        "p99_ms": 400.0,
+        "faults": {},
+        "samples_per_second": 30_000,
+        "cores_by_part": {"serve": 0.7},
+    }
+    told = FACTS | {"options": {"users": 10_000, "samples_per_second": 30_000}, "steps": [step]}
+    target = next(one for one in TARGETS if one.part == "users")
+    assert target.verdict(target.find(told)) == "reached"
+    assert "serve 0.70" in report({"users": told})
+    assert (
+        target.verdict(target.find(told | {"steps": [step | {"p95_ms": 501.0}]})) == "NOT reached"
+    )
+    failed = step | {"faults": {"today: 500": 1}}
+    assert target.verdict(target.find(told | {"steps": [failed]})) == "NOT reached"
+    assert not target.find(told | {"steps": [step | {"think_seconds": 120.0}]})
