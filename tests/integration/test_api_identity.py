@@ -233,7 +233,7 @@ async def test_what_was_read_before_a_revocation_is_not_believed_after_it(
     authenticator.forget()
     async with api.as_key("read") as client:
         early = asyncio.create_task(client.get("/api/v1/me"))
-        await asyncio.wait_for(read.wait(), 10)
+        await asyncio.wait_for(read.wait(), 60)
         with psycopg.connect(database.engine, autocommit=True) as engine:
             engine.execute("update apm_api_keys set revoked_at = now() where name = 'read key'")
         authenticator.forget()

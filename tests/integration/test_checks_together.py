@@ -490,7 +490,7 @@ async def test_who_looks_is_not_overtaken_by_those_who_wait_for_him(
         await look(world, due=True)
     await becomes(world, day, "/slow-head")
     await world.run(
-        "update public.service_health_checks set timeout_seconds = 1, next_check_at = now(), "
+        "update public.service_health_checks set timeout_seconds = 30, next_check_at = now(), "
         "last_check_at = last_check_at - interval '1 minute' where is_shared"
     )
     await world.run(
@@ -499,13 +499,14 @@ async def test_who_looks_is_not_overtaken_by_those_who_wait_for_him(
     )
     connections = day.connections
     looking = asyncio.create_task(look(world))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while day.connections == connections:
             await asyncio.sleep(0.01)
     await world.run(
         "update public.service_health_checks set next_check_at = now() where id = %(id)s", id=mine
     )
     await look(world)
+    await day.hang_up()
     await looking
     [probe] = await world.run(
         "select candidate, candidate_count from public.service_health_checks where is_shared"

@@ -25,7 +25,7 @@ async def listening(database: Database) -> AsyncIterator[Wakes]:
     task = asyncio.create_task(wakes.run(database.engine))
     try:
         async with await psycopg.AsyncConnection.connect(database.owner, autocommit=True) as cx:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while not wakes.events["evaluate"].is_set():
                     await cx.execute(f'notify {CHANNEL}, \'{{"topic":"metrics"}}\''.encode())
                     await asyncio.sleep(0.02)
@@ -38,7 +38,7 @@ async def listening(database: Database) -> AsyncIterator[Wakes]:
 
 
 async def heard(wakes: Wakes, job: str) -> None:
-    await asyncio.wait_for(wakes.events[job].wait(), 10)
+    await asyncio.wait_for(wakes.events[job].wait(), 60)
 
 
 async def test_an_incident_wakes_the_ladders_and_a_message_the_sender(

@@ -58,7 +58,7 @@ async def told(world: EngineWorld, vendor: UUID) -> list[tuple[str, datetime]]:
 
 
 async def test_who_comes_gets_a_share_and_who_goes_leaves_it(world: EngineWorld) -> None:
-    first, second, third = Leases(), Leases(), Leases()
+    first, second, third = (Leases(timedelta(minutes=1)) for _ in range(3))
     assert await share(world, first) == [8]
     assert await share(world, second) == [0], "nothing is taken from who lives"
     assert await share(world, first, second) == [4, 4]
@@ -152,7 +152,7 @@ async def test_a_holder_that_falls_silent_behind_the_fence_is_cut_off(world: Eng
         with pytest.raises(IdleInTransactionSessionTimeout):
             async with cx.transaction():
                 await sleeper.move_cursors(cx, READER, {0: "1:1:"}, AT)
-                deadline = time.monotonic() + 10
+                deadline = time.monotonic() + 60
                 while await share(world, other) != [SLICES]:
                     assert time.monotonic() < deadline
                     await asyncio.sleep(0.1)
@@ -184,19 +184,37 @@ class Race:
                 self.refused += 1
             await asyncio.sleep(self.chance.uniform(0, 0.02))
 
-    async def is_told(self) -> bool:
-        """Whether everything has come to its end."""
-        found = [await told(self.world, vendor) for vendor in self.vendors]
-        return all(one and one[-1][0] == "resolved" for one in found)
+    async def is_judged(self) -> bool:
+        """Whether all has been judged up to now: who alarms no more may still do so later on."""
+        rows = await self.world.run(
+            "select count(*) as n from apm_private.cursors where name like 'evaluate %%' "
+            "and judged_at >= %(now)s and not behind && %(vendors)s::uuid[]",
+            now=self.now,
+            vendors=self.vendors,
+        )
+        return bool(rows[0]["n"] == SLICES)
 
 
+@dataclass(slots=True)
 class Sleepy(Leases):
-    """Now and then it sleeps for longer than its lease before it says what it has done."""
+    """Now and then it sleeps, before it says what it has done, until others have taken over."""
+
+    world: EngineWorld | None = None
+    moves: int = 0
 
     async def move_cursors(self, *rest: Any) -> None:
-        if random.random() < 0.1:  # noqa: S311
-            await asyncio.sleep(1.5 * LEASE.total_seconds())
-        await super().move_cursors(*rest)
+        self.moves += 1
+        if self.moves % 10 == 3:
+            await eventually(self.has_lost_some)
+        await Leases.move_cursors(self, *rest)
+
+    async def has_lost_some(self) -> bool:
+        assert self.world is not None
+        rows = await self.world.run(
+            "select count(*) as n from apm_private.evaluation_leases where holder = %(id)s",
+            id=self.holder,
+        )
+        return bool(rows[0]["n"] < len(self.generations))
 
 
 @pytest.mark.parametrize("count", [2, 3])
@@ -206,7 +224,7 @@ async def test_evaluators_that_race_come_to_what_one_alone_would(
     chance = random.Random(count)  # noqa: S311
     script = [(n, chance.choice([100, 100, 9000, 9000])) for n in range(1, 60, 3)]
     script += [(n, 100) for n in range(60, 80, 3)]
-    histories, refused = [], 0
+    histories = []
     for engines in (1, count):
         vendors = [await world.organization(f"Vendor {n}") for n in range(5)]
         for vendor in vendors:
@@ -220,7 +238,10 @@ async def test_evaluators_that_race_come_to_what_one_alone_would(
         race = Race(world, vendors, chance)
         racing = [
             asyncio.create_task(race.run(Evaluator(leases=leases)))
-            for leases in (Leases(LEASE), *(Sleepy(LEASE) for _ in range(engines - 1)))
+            for leases in (
+                Leases(LEASE),
+                *(Sleepy(LEASE, world=world) for _ in range(engines - 1)),
+            )
         ]
         for n, value in script:
             for vendor in vendors:
@@ -228,10 +249,13 @@ async def test_evaluators_that_race_come_to_what_one_alone_would(
             race.now = AT + n * SECOND
             await asyncio.sleep(0.15)
         race.now = AT + 80 * SECOND
-        await eventually(race.is_told)
+        # However busy the machine is: somebody has been overtaken.
+        while engines > 1 and not race.refused:
+            race.now += SECOND
+            await asyncio.sleep(0.15)
+        await eventually(race.is_judged)
         race.is_over = True
         await asyncio.gather(*racing)
-        refused += race.refused
         histories.append([await told(world, vendor) for vendor in vendors])
         await world.run("update public.apm_alerts set is_active = false")
         await world.run("delete from apm_private.evaluators")
@@ -239,10 +263,9 @@ async def test_evaluators_that_race_come_to_what_one_alone_would(
         await world.run("delete from apm_private.cursors where name like 'evaluate %%'")
     assert histories[0] == histories[1]
     assert len(histories[0][0]) >= 4
-    assert refused, "some run was overtaken"
 
 
-async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 40.0) -> None:
+async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 60.0) -> None:
     """Waits until `condition` gives true."""
     deadline = time.monotonic() + seconds
     while not await condition():
@@ -270,7 +293,7 @@ async def test_processes_that_are_stopped_and_killed_at_any_moment(
                     *(database.engine, str(LEASE.total_seconds())),
                 ]
             )
-            stack.callback(process.wait, 10)
+            stack.callback(process.wait, 60)
             stack.callback(process.kill)
             return process
 

@@ -122,7 +122,7 @@ def test_a_runner_that_was_cut_is_continued(empty: str) -> None:
                 "select pg_terminate_backend(pid) from pg_stat_activity "
                 "where datname = current_database() and wait_event = 'PgSleep'"
             ).fetchone()
-    runner.join(20)
+    runner.join(60)
     assert len(failures) == 1
     assert _states(empty) == ["applied", "pending", "pending"]
     assert migrate.up(empty, migrations=ALL) == (SECOND, THIRD)
@@ -137,7 +137,7 @@ def test_two_runners_at_once_share_the_work(empty: str) -> None:
     for runner in runners:
         runner.start()
     for runner in runners:
-        runner.join(30)
+        runner.join(60)
     assert sorted(m.version for result in results for m in result) == [m.version for m in ALL]
 
 

@@ -33,6 +33,14 @@ class WorstDay:
     host: str = "127.0.0.1"
     requests: list[Seen] = field(default_factory=list)
     connections: int = 0
+    serving: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def hang_up(self) -> None:
+        """Cuts the connections that are open."""
+        cut = list(self.serving)
+        for task in cut:
+            task.cancel()
+        await asyncio.gather(*cut, return_exceptions=True)
 
     def url(self, path: str) -> str:
         return f"{self.scheme}://{self.host}:{self.port}{path}"
@@ -44,13 +52,12 @@ async def worst_day(
 ) -> AsyncIterator[WorstDay]:
     """The server for as long as the block runs; connections still open are cut at its end."""
     day = WorstDay(scheme="https" if tls else "http", host=host)
-    tasks: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         day.connections += 1
         task = asyncio.current_task()
         assert task is not None
-        tasks.add(task)
+        day.serving.add(task)
         try:
             with suppress(ConnectionError, asyncio.IncompleteReadError, TimeoutError):
                 seen = await _read(reader)
@@ -59,7 +66,7 @@ async def worst_day(
         except asyncio.CancelledError:
             pass
         finally:
-            tasks.discard(task)
+            day.serving.discard(task)
             writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
@@ -68,9 +75,7 @@ async def worst_day(
         yield day
     finally:
         server.close()
-        for task in list(tasks):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await day.hang_up()
 
 
 async def _read(reader: asyncio.StreamReader) -> Seen:

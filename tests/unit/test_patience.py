@@ -53,7 +53,7 @@ async def test_a_request_to_a_server_that_ends_is_the_last_of_its_connection() -
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200 ")
         assert b"connection: close" in head
-        assert await asyncio.wait_for(reader.read(), 10) == b"{}"
+        assert await asyncio.wait_for(reader.read(), 60) == b"{}"
 
 
 async def test_a_server_that_ends_does_not_wait_for_a_first_request(
@@ -64,5 +64,5 @@ async def test_a_server_that_ends_does_not_wait_for_a_first_request(
     standing.is_ending = True
     async with connected(standing) as (reader, _):
         with suppress(ConnectionError):  # cut, as it is meant to be
-            assert await asyncio.wait_for(reader.read(), 10) == b""
+            assert await asyncio.wait_for(reader.read(), 60) == b""
         assert not standing.connections

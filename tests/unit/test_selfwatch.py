@@ -29,7 +29,7 @@ class Receiver(ThreadingHTTPServer):
 
     def await_bodies(self, count: int) -> list[dict[str, Any]]:
         with self.changed:
-            assert self.changed.wait_for(lambda: len(self.bodies) >= count, timeout=20)
+            assert self.changed.wait_for(lambda: len(self.bodies) >= count, timeout=60)
             return list(self.bodies)
 
 

@@ -253,6 +253,7 @@ class OrganizationRun:
                 found = await reading
                 await store.limit_statements(self.cx, STATEMENT_SECONDS)
         except psycopg.errors.QueryCanceled:
+            await self.evaluator.leases.hold(self.cx, self.organization_id)
             for rule in those:
                 self.evaluator.slow[rule.id] = self.at + ASIDE_FOR
                 await store.open_rule_fault(self.cx, rule, SLOW, self.at)
@@ -263,6 +264,7 @@ class OrganizationRun:
             return None
         mended = [rule.id for rule in those if self.evaluator.slow.pop(rule.id, None)]
         if mended:
+            await self.evaluator.leases.hold(self.cx, self.organization_id)
             paused = paused_of(self.evaluator, self.organization_id)
             await store.end_rule_faults(self.cx, self.organization_id, paused, self.at)
         return found

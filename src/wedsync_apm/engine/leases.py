@@ -63,6 +63,18 @@ class Leases:
         number = slice_of(organization_id)
         return Lease(self.holder, number, self.generations[number])
 
+    async def hold(self, cx: Connection, organization_id: UUID) -> None:
+        """Holds an organization until the transaction ends: before whatever is written of it.
+
+        Somebody who stalled behind a statement without this would leave locks to whoever takes
+        over. Raises SerializationFailure where it has been taken over.
+        """
+        lease = self.of(organization_id)
+        await cx.execute(
+            Q.hold_slice,
+            {"engine": lease.holder, "slice": lease.slice, "generation": lease.generation},
+        )
+
     async def share(self, cx: Connection) -> None:
         """Takes what is free up to a fair share, and gives back what is more than that."""
         rows = await cx.execute(Q.share_slices, {"engine": self.holder, "lease": self.duration})

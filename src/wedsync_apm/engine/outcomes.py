@@ -83,6 +83,7 @@ class Outcomes:
         paused = held.memory.paused
         if held.told == paused.keys():
             return
+        await self._hold()
         for rule in self.evaluator.book.rules_of(self.organization_id):
             if rule.id in paused and rule.id not in (held.told or ()):
                 await store.open_rule_fault(self.cx, rule, paused[rule.id], self.at)
@@ -101,6 +102,8 @@ class Outcomes:
             for rule in self.evaluator.book.rules_of(self.organization_id)
         }
         unheld = await store.list_unheld_rules(self.cx, self.organization_id, list(held))
+        if unheld:
+            await self._hold()
         for rule_id, ended_at in unheld.items():
             if rule_id in cooldowns and self.at >= ended_at + cooldowns[rule_id]:
                 known = self.before | after
@@ -125,6 +128,7 @@ class Outcomes:
                 held.discard(instance_key)
                 if not held:
                     emptied.append(rule_id)
+        await self._hold()
         await rules.forget_standings(self.cx, self.organization_id, keys)
         for rule_id in await store.find_auto_resolving(self.cx, self.organization_id, emptied):
             await store.resolve_incident(
@@ -134,6 +138,9 @@ class Outcomes:
                 self.at,
                 "its rule was switched off or changed",
             )
+
+    async def _hold(self) -> None:
+        await self.evaluator.leases.hold(self.cx, self.organization_id)
 
 
 def paused_of(evaluator: "Evaluator", organization_id: UUID) -> tuple[UUID, ...]:

@@ -42,6 +42,10 @@ on conflict (id) do update set seen_at = excluded.seen_at, lease = excluded.leas
 -- This engine is gone: what it held is free.
 delete from apm_private.evaluators as e where e.id = %(engine)s::uuid
 
+-- hold_slice [apm_engine] --
+-- Nobody else gets this slice until the transaction ends; an error if it is somebody else's already.
+select apm_private.hold_slices(%(engine)s::uuid, array[%(slice)s::int], array[%(generation)s::bigint]) as is_held
+
 -- list_cursors [apm_engine] --
 -- How far some slices have been read, when, and whose verdicts were not up to that then. A cursor from before a restore lies
 -- in the future and counts for nothing.
