@@ -3,14 +3,18 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import psycopg
+from psycopg.abc import PQGen
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from wedsync_apm import errors
+from wedsync_apm.db.queries import load_queries
+
+Q = load_queries(__package__)
 
 Connection = psycopg.AsyncConnection[dict[str, Any]]
 Pool = AsyncConnectionPool[psycopg.AsyncConnection[DictRow]]
@@ -19,6 +23,38 @@ CONNECT_TIMEOUT_SECONDS: Final = 5
 ACQUIRE_TIMEOUT_SECONDS: Final = 5.0
 IDLE_SECONDS: Final = 10.0
 """After which one connection more than the smallest number, and not used meanwhile, is closed."""
+
+
+PREPARED_AFTER: Final = 3
+"""Times that a statement is run on a connection before the server is asked to keep it."""
+MOST_PREPARED: Final = 200
+"""Statements that one connection keeps; beyond them the one not used for longest is given up."""
+
+_T = TypeVar("_T")
+
+
+class _Connection(psycopg.AsyncConnection[DictRow]):
+    """Ends itself where what it had prepared fits the tables no more: the next one starts anew."""
+
+    async def wait(self, gen: PQGen[_T], interval: float = 0.1, timeout: float | None = None) -> _T:
+        try:
+            return await super().wait(gen, interval, timeout)
+        except psycopg.errors.FeatureNotSupported as exc:
+            if _is_outdated(exc):
+                await self.close()
+            raise
+
+
+async def _prepare_where_it_lasts(cx: psycopg.AsyncConnection[DictRow]) -> None:
+    """Has statements that come again prepared, which saves most of what a short one costs: the
+    server reads and plans it once. Where a pooler stands between, which would give the next one
+    to another server, nothing is prepared: poolers make up the process id that they tell."""
+    async with cx.transaction():
+        found = await cx.execute(Q.find_backend)
+        row = await found.fetchone()
+    if row is not None and row["pid"] == cx.info.backend_pid:
+        cx.prepared_max = MOST_PREPARED
+        cx.prepare_threshold = PREPARED_AFTER
 
 
 class _NewestFirst(AsyncConnectionPool[psycopg.AsyncConnection[DictRow]]):
@@ -45,12 +81,11 @@ async def open_pool(
     wait: bool = False,
     acquire_seconds: float = ACQUIRE_TIMEOUT_SECONDS,
 ) -> Pool:
-    """An open pool whose rows are dicts and which never prepares statements on the server.
+    """An open pool whose rows are dicts.
 
-    Server-side prepared statements break behind a pooler in transaction mode, hence
-    `prepare_threshold=None`. With `wait` the call returns only when the smallest number of
-    connections stands, and raises DatabaseAway after 30 seconds without; otherwise the pool fills
-    in the background and goes on trying for as long as the database is away.
+    With `wait` the call returns only when the smallest number of connections stands, and raises
+    DatabaseAway after 30 seconds without; otherwise the pool fills in the background and goes on
+    trying for as long as the database is away.
     """
     pool: Pool = _NewestFirst(
         make_conninfo(
@@ -58,7 +93,8 @@ async def open_pool(
             application_name=application_name or f"wedsync-apm/{name}",
             connect_timeout=CONNECT_TIMEOUT_SECONDS,
         ),
-        connection_class=psycopg.AsyncConnection[DictRow],
+        connection_class=_Connection,
+        configure=_prepare_where_it_lasts,
         kwargs={"prepare_threshold": None, "row_factory": dict_row},
         min_size=min_size,
         max_size=max_size,
@@ -114,6 +150,12 @@ _OURS: Final[dict[str, type[errors.WedSyncError]]] = {
 }
 
 
+def _is_outdated(exc: Exception) -> bool:
+    """Whether a prepared statement's rows would look different from when it was prepared, as after
+    a migration."""
+    return isinstance(exc, psycopg.Error) and "cached plan" in (exc.diag.message_primary or "")
+
+
 def translate(exc: Exception) -> errors.WedSyncError | None:
     """Our error for one of the driver's; None means that it has no meaning for a user."""
     state = getattr(exc, "sqlstate", None)
@@ -129,7 +171,7 @@ def translate(exc: Exception) -> errors.WedSyncError | None:
         found = _OURS[state](diag.message_primary)
     elif state == "53100":
         found = errors.StorageFull()
-    elif state in _AWAY or state.startswith("08"):
+    elif state in _AWAY or state.startswith("08") or _is_outdated(exc):
         found = errors.DatabaseAway()
     elif state == "57014":
         found = errors.DatabaseAway("The database took too long to answer.")
