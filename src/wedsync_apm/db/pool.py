@@ -1,6 +1,7 @@
 """Connection pools, and the border at which the driver's errors become ours."""
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
@@ -25,6 +26,8 @@ IDLE_SECONDS: Final = 10.0
 """After which one connection more than the smallest number, and not used meanwhile, is closed."""
 
 
+FRESH_SECONDS: Final = 0.5
+"""For so long after it was taken a connection is held to live."""
 PREPARED_AFTER: Final = 3
 """Times that a statement is run on a connection before the server is asked to keep it."""
 MOST_PREPARED: Final = 200
@@ -36,6 +39,9 @@ _T = TypeVar("_T")
 class _Connection(psycopg.AsyncConnection[DictRow]):
     """Ends itself where what it had prepared fits the tables no more: the next one starts anew."""
 
+    taken_at: float = 0.0
+    """By the monotonic clock."""
+
     async def wait(self, gen: PQGen[_T], interval: float = 0.1, timeout: float | None = None) -> _T:
         try:
             return await super().wait(gen, interval, timeout)
@@ -43,6 +49,17 @@ class _Connection(psycopg.AsyncConnection[DictRow]):
             if _is_outdated(exc):
                 await self.close()
             raise
+
+
+async def _check_if_rested(cx: psycopg.AsyncConnection[DictRow]) -> None:
+    """A server that was stopped and started again leaves dead connections in the pool; a check
+    costs one round trip on a local socket, a dead one costs somebody a 503. One that was taken a
+    moment ago is not asked."""
+    now = time.monotonic()
+    if not isinstance(cx, _Connection) or now > cx.taken_at + FRESH_SECONDS:
+        await AsyncConnectionPool.check_connection(cx)
+    if isinstance(cx, _Connection):
+        cx.taken_at = now
 
 
 async def _prepare_where_it_lasts(cx: psycopg.AsyncConnection[DictRow]) -> None:
@@ -102,9 +119,7 @@ async def open_pool(
         timeout=acquire_seconds,
         max_idle=IDLE_SECONDS,
         reconnect_timeout=float("inf"),
-        # A server that was stopped and started again leaves dead connections in the pool;
-        # a check costs one round trip on a local socket, a dead one costs somebody a 503.
-        check=AsyncConnectionPool.check_connection,
+        check=_check_if_rested,
         open=False,
     )
     with wrap_database_errors():
@@ -129,6 +144,9 @@ def wrap_database_errors() -> Iterator[None]:
 
 
 _AWAY: Final = frozenset({"57P01", "57P02", "57P03", "57P04", "57P05", "53300", "25006"})
+_BUSY: Final = dict.fromkeys(
+    ("55P03", "40001", "40P01"), "The database was busy with the same rows."
+)
 _VALUE: Final = frozenset(
     {"22P02", "22003", "22007", "22008", "22023", "22001", "22P05", "22021", "23502", "23514"}
 )
@@ -171,12 +189,13 @@ def translate(exc: Exception) -> errors.WedSyncError | None:
         found = _OURS[state](diag.message_primary)
     elif state == "53100":
         found = errors.StorageFull()
-    elif state in _AWAY or state.startswith("08") or _is_outdated(exc):
+    elif state in _AWAY or state.startswith("08"):
         found = errors.DatabaseAway()
     elif state == "57014":
         found = errors.DatabaseAway("The database took too long to answer.")
-    elif state in {"55P03", "40001", "40P01"}:
-        found = errors.DatabaseAway("The database was busy with the same rows.", retry_after=1.0)
+    elif state in _BUSY or _is_outdated(exc):
+        why = _BUSY.get(state, "The tables have just been changed.")
+        found = errors.DatabaseAway(why, retry_after=1.0)
     elif state == "42501":
         found = errors.Forbidden()
     elif state in {"23505", "23P01"}:

@@ -55,6 +55,18 @@ where r.organization_id = %(organization_id)s::uuid and r.incident_id = %(incide
 order by r.generation desc
 limit 1
 
+-- list_next_calls --
+-- When the ladder of each incident calls next, of those whose ladder is being climbed and has a rung left.
+select newest.incident_id, newest.next_at
+from (
+    select distinct on (r.incident_id) r.incident_id, r.next_at, r.steps -> r.next_step as step
+    from public.apm_escalation_runs as r
+    where r.organization_id = %(organization_id)s::uuid and r.incident_id = any (%(incident_ids)s::uuid[])
+        and r.state = 'running'
+    order by r.incident_id, r.generation desc
+) as newest
+where newest.step is not null
+
 -- find_held_back --
 -- What keeps people from being told of an incident now.
 select h.kind, h.id, h.since, h.until, h.owner, h.reason

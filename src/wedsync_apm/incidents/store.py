@@ -107,6 +107,16 @@ async def find_next_step(cx: Connection, incident: Incident) -> NextStep | None:
     )
 
 
+async def list_next_calls(
+    cx: Connection, organization_id: UUID, incidents: Sequence[Incident]
+) -> dict[UUID, datetime]:
+    """When the ladder of each of an organization's incidents calls next; without those whose
+    ladder rests or has no more rungs."""
+    asked = {"organization_id": organization_id, "incident_ids": [one.id for one in incidents]}
+    rows = await (await cx.execute(Q.list_next_calls, asked)).fetchall()
+    return {row["incident_id"]: row["next_at"] for row in rows}
+
+
 async def find_held_back(cx: Connection, incident: Incident) -> HeldBack | None:
     """What keeps people from being told of it at this moment; None: nothing does."""
     row = await (await cx.execute(Q.find_held_back, {"incident_id": incident.id})).fetchone()

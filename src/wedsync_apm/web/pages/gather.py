@@ -264,11 +264,18 @@ def figure_of(here: Visit, reading: MetricReading, chosen: Range, *, technical: 
     )
 
 
-async def read_rule_figure(here: Visit, rule: AlertRule, *, is_engineer: bool) -> Figure | None:
-    """The chart of what a rule watches, over the last hour; None where nothing has come in."""
+async def read_rule_figure(
+    here: Visit, rule: AlertRule, *, is_engineer: bool, known: Iterable[Metric] | None = None
+) -> Figure | None:
+    """The chart of what a rule watches, over the last hour; None where nothing has come in. The
+    catalogue is read where it is not `known`."""
     if rule.organization_id != here.organization_id:
         return None
-    metric = await read_watched_metric(here.cx, rule)
+    metric = (
+        _watched_among(known, rule)
+        if known is not None
+        else await read_watched_metric(here.cx, rule)
+    )
     if metric is None:
         return None
     chosen = choose_range("1h")
@@ -280,22 +287,27 @@ async def read_weddings(here: Visit) -> list[WeddingCard]:
     """The weddings from a month back to half a year ahead."""
     return [
         _card(here, row)
-        for row in await _list_weddings(here, timedelta(days=31), timedelta(days=183))
+        for row in _that_take_place(
+            await list_weddings(here, timedelta(days=31), timedelta(days=183))
+        )
     ]
 
 
-async def read_contacts_of_weddings(here: Visit) -> list[tuple[str, str, str]]:
+def contacts_of_weddings(here: Visit, rows: Sequence[Row]) -> list[tuple[str, str, str]]:
     """Name, role and telephone number of the people of the weddings around today."""
+    latest = here.at.date() + timedelta(days=1)
     return [
         (str(one.get("name") or ""), str(one.get("role") or ""), str(one.get("phone") or ""))
-        for row in await _list_weddings(here, timedelta(days=1), timedelta(days=1))
+        for row in _that_take_place(rows)
         for one in row["contacts"] or ()
+        if row["wedding_date"] <= latest
     ]
 
 
-async def _list_weddings(here: Visit, back: timedelta, ahead: timedelta) -> list[Row]:
+async def list_weddings(here: Visit, back: timedelta, ahead: timedelta) -> Sequence[Row]:
+    """The business's weddings from so long before today to so long after, cancelled ones too."""
     today = here.at.date()
-    rows = await weddings.list_weddings(
+    return await weddings.list_weddings(
         here.cx,
         organization_ids=[here.organization_id],
         earliest=today - back,
@@ -303,6 +315,9 @@ async def _list_weddings(here: Visit, back: timedelta, ahead: timedelta) -> list
         before=None,
         limit=MOST_WEDDINGS,
     )
+
+
+def _that_take_place(rows: Sequence[Row]) -> list[Row]:
     doubled = {twin.client_id for twin in find_twins(rows) if twin.is_sure}
     return [row for row in rows if row["status"] != "cancelled" and row["id"] not in doubled]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
@@ -24,14 +24,15 @@ from wedsync_apm.web.keeping import KEPT
 from wedsync_apm.web.pages.frame import Html, PageRequest, Visit, visit
 from wedsync_apm.web.pages.gather import (
     MOST_METRICS,
+    contacts_of_weddings,
     figure_of,
+    list_weddings,
     read_checks,
-    read_contacts_of_weddings,
     read_metric,
     read_rule_figure,
-    read_rule_unit,
     read_services,
     read_weddings,
+    unit_among,
     watched_of,
 )
 from wedsync_apm.web.pages.silences import read_waiting
@@ -53,38 +54,37 @@ async def today_page(request: PageRequest) -> Html:
             limit=100,
         )
         all_rules = {r.id: r for r in await rules.list_rules(here.cx, here.organization_id)}
-        next_at: dict[str, datetime] = {}
+        catalogue = await metrics.list_metrics(here.cx, here.organization_id, limit=MOST_METRICS)
+        shown = live[:SHOWN_PROBLEMS]
+        calls = await incidents.list_next_calls(here.cx, here.organization_id, shown)
         units: dict[str, str | None] = {}
         patterns: dict[str, str] = {}
-        for incident in live[:SHOWN_PROBLEMS]:
-            step = await incidents.find_next_step(here.cx, incident)
-            if step:
-                next_at[str(incident.id)] = step.at
+        for incident in shown:
             rule = all_rules.get(incident.alert_id) if incident.alert_id else None
             if rule:
                 patterns[str(incident.id)] = rule.metric_pattern
-                units[str(incident.id)] = await read_rule_unit(here.cx, rule)
+                units[str(incident.id)] = unit_among(catalogue, rule)
         checks = await read_checks(here.cx, here.organization_id, all_rules.values())
         services = await read_services(here, checks)
         weddings = await read_weddings(here)
+        near = await list_weddings(here, timedelta(days=1), timedelta(days=2))
         view = build_today(
             live=live,
             services=services,
             weddings=weddings,
             scene=here.scene,
-            next_at=next_at,
+            next_at={str(incident_id): at for incident_id, at in calls.items()},
             units=units,
             watched=watched_of(checks, services),
             patterns=patterns,
-            contacts=build_contacts(
-                here.membership.help_line, await read_contacts_of_weddings(here)
-            ),
+            contacts=build_contacts(here.membership.help_line, contacts_of_weddings(here, near)),
             week=week_words([*live, *week.incidents], here.at),
-            figure=await _figure(here, live, all_rules, checks),
+            figure=await _figure(here, live, all_rules, checks, catalogue),
             phone=here.membership.help_line or "",
         )
-        view = replace(view, waiting=await read_waiting(here))
-        view = replace(view, tomorrow=await read_tomorrow(here))
+        view = replace(
+            view, waiting=await read_waiting(here), tomorrow=await read_tomorrow(here, near)
+        )
         return here.page("today.html", "today", view, kept_until=here.at + KEPT)
 
 
@@ -93,16 +93,16 @@ async def _figure(
     live: Sequence[Incident],
     all_rules: Mapping[UUID, AlertRule],
     checks: Sequence[Row],
+    catalogue: Sequence[Metric],
 ) -> Figure | None:
     """The chart of the first problem, else of the service that a wedding hangs on most, else of
     the first metric that a rule watches."""
     for incident in live:
         rule = all_rules.get(incident.alert_id) if incident.alert_id else None
         if rule:
-            return await read_rule_figure(here, rule, is_engineer=here.is_engineer)
+            return await read_rule_figure(here, rule, is_engineer=here.is_engineer, known=catalogue)
     chosen = choose_range("1h")
     first = [row["source_metric"] for row in checks if row["source_metric"]]
-    catalogue = await metrics.list_metrics(here.cx, here.organization_id, limit=MOST_METRICS)
     active = [rule for rule in all_rules.values() if rule.is_active]
 
     def rank(metric: Metric) -> int:

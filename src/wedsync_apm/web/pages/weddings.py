@@ -1,7 +1,7 @@
 """The wedding calendar, and one wedding."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
@@ -231,10 +231,11 @@ async def read_readiness(here: Visit, row: Row) -> ReadinessCard | None:
     return build_readiness(found, here.at, here.zone, may_ask=here.role is not Role.VIEWER)
 
 
-async def read_tomorrow(here: Visit) -> tuple[Tomorrow, ...]:
-    """From the evening before, at the venue, until the first phase: is all ready?"""
+async def read_tomorrow(here: Visit, near: Iterable[Row]) -> tuple[Tomorrow, ...]:
+    """From the evening before, at the venue, until the first phase: is all ready? Of the weddings
+    `near` today, to the day after tomorrow."""
     today = here.at.date()
-    rows = [r for r in await list_rows(here, today, today + timedelta(days=2)) if is_on(r)]
+    rows = [row for row in near if is_on(row) and row["wedding_date"] >= today]
     if not rows:
         return ()
     phases = await _phases_by_wedding(here, today, today + timedelta(days=2))
