@@ -70,8 +70,8 @@ async def test_what_comes_again_is_prepared_and_prepared_anew_after_a_migration(
     try:
         for _ in range(5):
             assert await read() == {"id": 1}
-        async with pool.connection() as cx:
-            found = await cx.execute("select statement from pg_prepared_statements")
+        async with pool.connection() as mine:
+            found = await mine.execute("select statement from pg_prepared_statements")
             assert {"statement": "select * from public.shape"} in await found.fetchall()
         with connect(database.owner) as cx:
             cx.execute("alter table public.shape add column name text")

@@ -1,7 +1,6 @@
 """Connection pools, and the border at which the driver's errors become ours."""
 
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
@@ -26,8 +25,6 @@ IDLE_SECONDS: Final = 10.0
 """After which one connection more than the smallest number, and not used meanwhile, is closed."""
 
 
-FRESH_SECONDS: Final = 0.5
-"""For so long after it was taken a connection is held to live."""
 PREPARED_AFTER: Final = 3
 """Times that a statement is run on a connection before the server is asked to keep it."""
 MOST_PREPARED: Final = 200
@@ -39,9 +36,6 @@ _T = TypeVar("_T")
 class _Connection(psycopg.AsyncConnection[DictRow]):
     """Ends itself where what it had prepared fits the tables no more: the next one starts anew."""
 
-    taken_at: float = 0.0
-    """By the monotonic clock."""
-
     async def wait(self, gen: PQGen[_T], interval: float = 0.1, timeout: float | None = None) -> _T:
         try:
             return await super().wait(gen, interval, timeout)
@@ -49,17 +43,6 @@ class _Connection(psycopg.AsyncConnection[DictRow]):
             if _is_outdated(exc):
                 await self.close()
             raise
-
-
-async def _check_if_rested(cx: psycopg.AsyncConnection[DictRow]) -> None:
-    """A server that was stopped and started again leaves dead connections in the pool; a check
-    costs one round trip on a local socket, a dead one costs somebody a 503. One that was taken a
-    moment ago is not asked."""
-    now = time.monotonic()
-    if not isinstance(cx, _Connection) or now > cx.taken_at + FRESH_SECONDS:
-        await AsyncConnectionPool.check_connection(cx)
-    if isinstance(cx, _Connection):
-        cx.taken_at = now
 
 
 async def _prepare_where_it_lasts(cx: psycopg.AsyncConnection[DictRow]) -> None:
@@ -119,7 +102,9 @@ async def open_pool(
         timeout=acquire_seconds,
         max_idle=IDLE_SECONDS,
         reconnect_timeout=float("inf"),
-        check=_check_if_rested,
+        # A server that was stopped and started again leaves dead connections in the pool;
+        # a check costs one round trip on a local socket, a dead one costs somebody a 503.
+        check=AsyncConnectionPool.check_connection,
         open=False,
     )
     with wrap_database_errors():
