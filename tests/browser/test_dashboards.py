@@ -211,3 +211,46 @@ async def test_a_panel_is_dragged_and_pulled_wider(page: Page, stage: Stage) -> 
     await expect(card).to_have_attribute(
         "aria-label", re.compile("column 1, row 1, 3 wide, 2 high")
     )
+
+
+async def test_a_rule_is_made_from_a_chart(page: Page, stage: Stage) -> None:
+    row = board(stage)
+    await page.goto(f"{stage.url}/dashboards/{row['id']}?span=1h")
+    # the way there is the same from a figure and from a course
+    for key in ("order", "orders"):
+        panel = page.locator(f"#panel-{key}")
+        title = await panel.locator("h2 > span").inner_text()
+        menu = panel.get_by_role("button", name=f"More: {title}")
+        box = await menu.bounding_box()
+        assert box is not None
+        assert min(box["width"], box["height"]) >= 44
+        await menu.click()
+        await expect(panel.locator(".sheet")).to_be_visible()
+        await page.keyboard.press("Escape")
+        await expect(panel.locator(".sheet")).to_be_hidden()
+    await menu.click()
+    await keep_picture(page, "dashboard-menu")
+    await panel.get_by_role("link", name="Make a rule from this chart").click()
+    await page.wait_for_url(f"{stage.url}/rules/new?*")
+    query = next(one for one in row["layout"]["panels"] if one["key"] == "orders")["queries"][0]
+    await expect(page.get_by_label("Name of the rule", exact=True)).to_have_value(title)
+    await expect(page.locator("[name=metric_pattern]")).to_have_value(query["metric"])
+    await expect(page.locator("[name=aggregation]")).to_have_value(query["agg"])
+    await expect(page.locator("[name=comparison_operator]")).to_have_value(">")
+    limit = await page.locator("[name=threshold_value]").input_value()
+    assert float(limit) > 0
+    await expect(page.locator("#editor")).to_contain_text("ms")
+    await expect(page.locator("#editor")).to_contain_text("The limit is a suggestion")
+    await keep_picture(page, "rule-from-chart")
+    name = f"From a chart {await page.evaluate('innerWidth')}"
+    await page.get_by_label("Name of the rule", exact=True).fill(name)
+    await page.get_by_role("button", name="Make the rule", exact=True).click()
+    await expect(page.locator("h1")).to_contain_text(name)
+    (made,) = stage.execute(
+        "delete from apm_alerts where organization_id = %(o)s and alert_name = %(n)s"
+        " returning metric_pattern, aggregation, threshold_value",
+        o=STAR.id,
+        n=name,
+    )
+    assert (made["metric_pattern"], made["aggregation"]) == (query["metric"], query["agg"])
+    assert made["threshold_value"] == float(limit)

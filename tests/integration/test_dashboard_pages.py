@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import parse_qsl, quote
 
 import httpx
 import pytest
@@ -283,3 +284,38 @@ def test_a_links_variables_are_locked(stage: Stage) -> None:
             page = stranger.get(where, params=asked)
             assert "No samples of wedding_forms.form_submission_time" in plain(page.text)
             assert "<select" not in page.text
+
+
+def test_who_may_make_rules_makes_one_from_a_panel(stage: Stage) -> None:
+    path = f"/dashboards/{board(stage)['id']}"
+    with surfing(stage, ROSA) as rosa:
+        assert "Make a rule from this chart" in rosa.http.get(path).text
+        answer = rosa.http.get(f"{path}/panels/errors/rule", follow_redirects=False)
+        assert answer.status_code == 303
+        asked = dict(parse_qsl(answer.headers["location"].split("?")[1], keep_blank_values=True))
+        assert asked == {
+            "kind": "threshold",
+            "name": "Visitors who meet an error",
+            "metric": "website.error_rate",
+            "agg": "avg",
+            "op": ">",
+            "group_by": "",
+            "limit": "5",
+            "severity": "critical",
+            "from": "limit",
+        }
+        form = rosa.get(answer.headers["location"])
+        assert fields_in(form)["threshold_value"] == "5"
+        assert "The limit is the one that the chart shows." in form
+        hostile = rosa.get(
+            f"/rules/new?kind=threshold&agg=p95&name={quote(HOSTILE)}&from=x&limit=<"
+        )
+        assert HOSTILE not in hostile
+        for wrong in ("nothing", "countdown"):
+            rosa.get(f"{path}/panels/{wrong}/rule", 404)
+    for person in (TOM, INES):
+        with surfing(stage, person) as member:
+            assert "Make a rule from this chart" not in member.http.get(path).text
+            member.get(f"{path}/panels/errors/rule", 403)
+    with surfing(stage, STRANGER, VENDORS[1].id) as stranger:
+        stranger.get(f"{path}/panels/errors/rule", 404)

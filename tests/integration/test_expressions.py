@@ -20,9 +20,9 @@ from wedsync_apm.metrics.expression.budget import Budget
 from wedsync_apm.metrics.expression.evaluate import evaluate
 from wedsync_apm.metrics.expression.parsing import parse
 from wedsync_apm.metrics.expression.plan import Grid, needs_of
-from wedsync_apm.metrics.expression.read import Selected, take_leaves
 from wedsync_apm.metrics.expression.selection import LabelledSeries, select
 from wedsync_apm.metrics.expression.syntax import BadExpression, NotAnswered
+from wedsync_apm.metrics.expression.taking import Selected, take_leaves
 from wedsync_apm.metrics.expression.vectors import AmbiguousAnswer, Ranges, Vector
 from wedsync_apm.metrics.reading.lines import Line
 

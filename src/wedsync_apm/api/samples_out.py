@@ -35,11 +35,13 @@ DEFAULT_RANGE: Final = timedelta(hours=1)
 
 
 class Series(msgspec.Struct):
-    """One line: points are Unix seconds and the value."""
+    """One line: points are Unix seconds and the value. Where no unit was declared, `unit_in_name`
+    is what the metric's name says."""
 
     metric: str
     tags: dict[str, Any]
     unit: str | None
+    unit_in_name: str | None
     points: list[tuple[float, float | None]]
 
 
@@ -58,12 +60,14 @@ class LatestResult(msgspec.Struct):
 
 
 class CatalogueEntry(msgspec.Struct):
-    """A metric that samples came for."""
+    """A metric that samples came for. Where no unit was declared, `unit_in_name` is what its name
+    says."""
 
     service_name: str
     metric_name: str
     metric_type: str
     unit: str | None
+    unit_in_name: str | None
     series_count: int
     newest_series_at: datetime
 
@@ -98,6 +102,11 @@ class RefusedSamples(msgspec.Struct):
     refused_count: int
     example: str | None
     last_at: datetime
+
+
+def inferred(declared: str | None, shown: str | None) -> str | None:
+    """What a metric's name says, where that is all that is known."""
+    return shown if declared is None else None
 
 
 def read_time(name: str, text: str | None) -> datetime | None:
@@ -167,7 +176,13 @@ async def query_latest(
             cx, owner, metric, read_time("at", at) or utcnow(), tags=tags_in(request)
         )
     series = [
-        Series(one.series.metric, dict(one.series.tags), one.series.unit, [(one.unix_s, one.value)])
+        Series(
+            one.series.metric,
+            dict(one.series.tags),
+            one.series.unit,
+            inferred(one.series.unit, one.series.shown_unit),
+            [(one.unix_s, one.value)],
+        )
         for one in found
     ]
     return csv_of(series) if wants_csv(request) else Response(LatestResult(series))
@@ -203,7 +218,14 @@ async def query_range(
     together: Together = request.app.state.together
     answer = await together.read_range(actor_of(request.identity), organization_id, asked)
     series = [
-        Series(one.metric, dict(one.tags), one.unit, list(one.points)) for one in answer.series
+        Series(
+            one.metric,
+            dict(one.tags),
+            one.unit,
+            inferred(one.unit, one.shown_unit),
+            list(one.points),
+        )
+        for one in answer.series
     ]
     if wants_csv(request):
         return csv_of(series)

@@ -16,12 +16,23 @@ from uuid import UUID
 from wedsync_apm.api.requests import choose
 from wedsync_apm.db.pool import Pool
 from wedsync_apm.db.tenant import Actor, tenant_tx
+from wedsync_apm.metrics.expression.ages import Kept
 from wedsync_apm.metrics.expression.plan import Need
-from wedsync_apm.metrics.expression.read import Taken, read_leaves, take_leaves
+from wedsync_apm.metrics.expression.read import read_leaves
+from wedsync_apm.metrics.expression.taking import Selected, Taken, take_leaves
 from wedsync_apm.metrics.expression.vectors import Ranges, Vector
 from wedsync_apm.metrics.range_questions import RangeMemo, RangeQuestion, prepare_ranges
 from wedsync_apm.metrics.ranges import RangeAnswer
 from wedsync_apm.organizations.store import find_standing
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Leaves:
+    """What the leaves of an expression come to, and what is to be said of it."""
+
+    taken: Mapping[Need, Vector | Ranges]
+    warnings: Sequence[str] = ()
+
 
 _Key = tuple[Actor, UUID | None]
 
@@ -36,6 +47,7 @@ class _Question:
 
     answer: "asyncio.Future[Any]"
     needs: Sequence[Need] = ()
+    kept: Kept | None = None
     asked: RangeQuestion | None = None
 
     @property
@@ -57,17 +69,16 @@ class Together:
         self._at_work: set[asyncio.Task[None]] = set()
 
     async def read(
-        self, actor: Actor, organization_id: UUID | None, needs: Sequence[Need]
-    ) -> dict[Need, Vector | Ranges]:
+        self, actor: Actor, organization_id: UUID | None, needs: Sequence[Need], kept: Kept
+    ) -> Leaves:
         """What the needs of one expression come to; each block is read once for all expressions.
+        `kept` is what the platform keeps.
 
         Raises NotFound and NotValid for the organization, NotValid and NotAnswered for too much,
         and BadExpression.
         """
-        answer: asyncio.Future[dict[Need, Vector | Ranges]] = (
-            asyncio.get_running_loop().create_future()
-        )
-        self._ask((actor, organization_id), _Question(answer, needs=needs))
+        answer: asyncio.Future[Leaves] = asyncio.get_running_loop().create_future()
+        self._ask((actor, organization_id), _Question(answer, needs=needs, kept=kept))
         return await answer
 
     async def read_range(
@@ -125,18 +136,26 @@ class Together:
         memo = RangeMemo()
         async with tenant_tx(self._pool, actor) as cx:
             owner = choose(await find_standing(cx), organization_id)
-            read = await read_leaves(cx, owner, needs) if needs else []
+            kept = next((one.kept for one in questions if one.kept is not None), None)
+            read = await read_leaves(cx, owner, needs, kept) if kept else []
             await prepare_ranges(cx, owner, ranges, memo)
             answers = {asked: await asked.answer(cx, owner, memo) for asked in ranges}
         taken = dict(zip(needs, await take_leaves(needs, read), strict=True))
+        warnings = {
+            need: one.warnings
+            for need, one in zip(needs, read, strict=True)
+            if isinstance(one, Selected)
+        }
         for question in questions:
             if question.asked is None:
-                _give(question, taken)
+                _give(question, taken, warnings)
             elif not question.answer.done():
                 question.answer.set_result(answers[question.asked])
 
 
-def _give(question: _Question, taken: Mapping[Need, Taken]) -> None:
+def _give(
+    question: _Question, taken: Mapping[Need, Taken], warnings: Mapping[Need, Sequence[str]]
+) -> None:
     mine: dict[Need, Vector | Ranges] = {}
     for need in question.needs:
         one = taken[need]
@@ -145,7 +164,8 @@ def _give(question: _Question, taken: Mapping[Need, Taken]) -> None:
             return
         mine[need] = one
     if not question.answer.done():
-        question.answer.set_result(mine)
+        said = dict.fromkeys(text for need in question.needs for text in warnings[need])
+        question.answer.set_result(Leaves(mine, list(said)))
 
 
 def _tell(question: _Question, exc: Exception) -> None:

@@ -51,12 +51,12 @@ _HEAT_COLUMNS: Final = 48
 
 
 def _units(found: Iterable[tuple[Figure, Found]]) -> set[str]:
-    """The units of the points. What declares none is not known to be different."""
+    """The units of the points. What has none is not known to be different."""
     return {
-        unit_of(series.unit, figure.agg)
+        unit_of(series.shown_unit, figure.agg)
         for figure, one in found
         for series in one.series
-        if series.unit or figure.agg is Aggregation.COUNT
+        if series.shown_unit or figure.agg is Aggregation.COUNT
     }
 
 
@@ -89,7 +89,7 @@ def show_series(panel: SeriesPanel, material: Material) -> Answer:
             drawn.append(_line(panel, query, before, material, step, is_before=True))
     is_slower = step > shown.step.total_seconds()
     return Lines(
-        unit=next(iter(units), ""),
+        unit=panel.unit or next(iter(units), ""),
         style=panel.style.value,
         lines=tuple(drawn),
         more=max(0, len(pairs) - MOST_LINES),
@@ -210,7 +210,7 @@ def show_number(panel: StatPanel | GaugePanel, material: Material) -> Answer:
     if len(units) > 1:
         return _mixed(units)
     found = Number(
-        unit=next(iter(units), ""),
+        unit=panel.unit or next(iter(units), ""),
         agg=panel.query.agg.value,
         limits=_marks(panel.limits),
         least=panel.least if isinstance(panel, GaugePanel) else None,
@@ -259,7 +259,7 @@ def show_table(panel: TablePanel, material: Material) -> Answer:
                     name=_name(query, series),
                     metric=query.metric,
                     agg=query.agg.value,
-                    unit=next(iter(units), ""),
+                    unit=panel.unit or next(iter(units), ""),
                     now=_fresh(series, query, one.now, material),
                     usual=median(values) if values else None,
                     lowest=min(values, default=None),
@@ -296,7 +296,7 @@ def show_heat(panel: HeatPanel, material: Material) -> Answer:
     rows, columns = found(panel.query, lines, material)
     known = [value for row in rows for value in row.values if value is not None]
     return Heat(
-        unit=next(iter(units), ""),
+        unit=panel.unit or next(iter(units), ""),
         rows=tuple(rows),
         columns=tuple(columns),
         is_by_hour=panel.rows is Rows.DAYS,

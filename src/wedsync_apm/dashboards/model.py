@@ -154,6 +154,9 @@ class Limit(_Part, frozen=True, kw_only=True, omit_defaults=True):
         return figure > self.value if self.when is When.ABOVE else figure < self.value
 
 
+Unit = Annotated[str, msgspec.Meta(max_length=20)]
+"""What the figures are in, in place of what their metrics say."""
+
 Limits = Annotated[tuple[Limit, ...], msgspec.Meta(max_length=4)]
 
 
@@ -170,6 +173,7 @@ class SeriesPanel(PanelBase, frozen=True, kw_only=True, omit_defaults=True, tag=
     """A course in time, with limits, the phases of weddings, incidents and deployments."""
 
     queries: Annotated[tuple[Query, ...], msgspec.Meta(min_length=1, max_length=6)]
+    unit: Unit = ""
     style: Style = Style.LINE
     limits: Limits = ()
     rule_limits: bool = True
@@ -181,6 +185,7 @@ class StatPanel(PanelBase, frozen=True, kw_only=True, omit_defaults=True, tag="s
     """The newest figure, with its recent course."""
 
     query: Figure
+    unit: Unit = ""
     limits: Limits = ()
     sparkline: bool = True
 
@@ -191,6 +196,7 @@ class GaugePanel(PanelBase, frozen=True, kw_only=True, omit_defaults=True, tag="
     query: Figure
     least: float
     most: float
+    unit: Unit = ""
     limits: Limits = ()
 
 
@@ -198,12 +204,14 @@ class TablePanel(PanelBase, frozen=True, kw_only=True, omit_defaults=True, tag="
     """A row for each line: its newest, usual, lowest and highest figure."""
 
     queries: Annotated[tuple[Query, ...], msgspec.Meta(min_length=1, max_length=12)]
+    unit: Unit = ""
 
 
 class HeatPanel(PanelBase, frozen=True, kw_only=True, omit_defaults=True, tag="heat"):
     """Figures as fields that are the darker the higher they are."""
 
     query: Query
+    unit: Unit = ""
     rows: Rows = Rows.SERIES
 
 

@@ -54,7 +54,7 @@ async def read_behind(
         Sample(
             datetime.fromtimestamp(at / 1000, UTC),
             value,
-            series[one].unit,
+            series[one].shown_unit,
             series[one].metric,
             {key: str(tag) for key, tag in series[one].tags.items()},
         )

@@ -175,10 +175,14 @@ class RangeQuestion:
         points = await reader.read() if series else merge_points([])
         bounds = np.searchsorted(points.group, np.arange(len(grouping.tags) + 1)).tolist()
         times, values = (points.slot * seconds).tolist(), points.value.tolist()
-        units = {number: one.unit for number, one in zip(grouping.numbers, series, strict=True)}
+        of = dict(zip(grouping.numbers, series, strict=True))
         lines = [
             RangeSeries(
-                self._metric, labels, units[group], list(zip(times[a:b], values[a:b], strict=True))
+                self._metric,
+                labels,
+                of[group].unit,
+                list(zip(times[a:b], values[a:b], strict=True)),
+                of[group].shown_unit,
             )
             for group, (labels, a, b) in enumerate(
                 zip(grouping.tags, bounds[:-1], bounds[1:], strict=True)

@@ -74,12 +74,14 @@ class RangePlan:
 
 @dataclass(frozen=True, slots=True)
 class RangeSeries:
-    """One line of a chart: points are Unix seconds of the step's start, and the value."""
+    """One line of a chart: points are Unix seconds of the step's start, and the value. `unit` is
+    what was declared; `shown_unit` may be what the metric's name says."""
 
     metric: str
     tags: Mapping[str, str]
     unit: str | None
     points: Sequence[tuple[float, float]]
+    shown_unit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,11 @@ def rollups_of_rows(
 ) -> Rollups:
     """Of rows of `list_rollups` the wanted series (ascending), by series and bucket; the arrays of
     numbers are as they came. One of the figures may be `sketches`."""
-    parts = [_rollups_of_row(row, figures, wanted) for row in rows]
+    return stack_rollups([_rollups_of_row(row, figures, wanted) for row in rows], figures)
+
+
+def stack_rollups(parts: Sequence[Rollups], figures: Sequence[str]) -> Rollups:
+    """All rows of the parts, by series and bucket."""
     rollups = join_rollups(parts, [name for name in figures if name != "sketches"])
     order = np.lexsort((rollups.at_ms, rollups.series))
     sketches = list(chain.from_iterable(part.sketches for part in parts))

@@ -15,6 +15,7 @@ from wedsync_apm.metrics.ranges import (
     NameSplits,
     name_splits,
 )
+from wedsync_apm.metrics.units import unit_in_name, unit_to_show
 
 Q = load_queries(__package__)
 
@@ -35,6 +36,16 @@ class Metric:
     series_count: int
     newest_series_at: datetime
 
+    @property
+    def unit_in_name(self) -> str | None:
+        """What its name says, where no unit was declared."""
+        return unit_in_name(self.metric_name) if self.unit is None else None
+
+    @property
+    def shown_unit(self) -> str | None:
+        """Its unit, by its name where none was declared."""
+        return unit_to_show(self.unit, self.metric_name)
+
 
 @dataclass(frozen=True, slots=True)
 class Series:
@@ -47,6 +58,11 @@ class Series:
     unit: str | None
     tags: Mapping[str, str]
     ended_at: datetime | None
+
+    @property
+    def shown_unit(self) -> str | None:
+        """Its unit, by its name where none was declared."""
+        return unit_to_show(self.unit, self.metric_name)
 
     @property
     def metric(self) -> str:

@@ -17,30 +17,38 @@ from wedsync_apm.metrics.model import Floats
 _encode = msgspec.json.Encoder().encode
 
 
-def write_instant(found: Result, grid: Grid, limit: int | None, budget: Budget) -> bytes:
+def write_instant(
+    found: Result, grid: Grid, limit: int | None, budget: Budget, warnings: Sequence[str] = ()
+) -> bytes:
     """The answer at one instant. Raises TooMuch and OutOfTime."""
     at = seconds(grid.start_ms)
     if isinstance(found, str):
         return data("string", [at, found])
     if isinstance(found, Ranges):
-        return _limited("matrix", _of_ranges(found, budget), limit)
+        return _limited("matrix", _of_ranges(found, budget), limit, warnings)
     if not isinstance(found, Vector):
-        return data("scalar", [at, numbers_of(found)[0]])
+        return data("scalar", [at, numbers_of(found)[0]], warnings)
     rows = np.flatnonzero(found.matrix.present[:, 0]).tolist()
     numbers = numbers_of(found.matrix.values[rows, 0])
     lines = [
         {"metric": found.labels[row], "value": (at, number)}
         for row, number in zip(rows, numbers, strict=True)
     ]
-    return _limited("vector", lines, limit)
+    return _limited("vector", lines, limit, warnings)
 
 
-def write_range(found: Vector | Scalar, grid: Grid, limit: int | None, budget: Budget) -> bytes:
+def write_range(
+    found: Vector | Scalar,
+    grid: Grid,
+    limit: int | None,
+    budget: Budget,
+    warnings: Sequence[str] = (),
+) -> bytes:
     """The answer at all instants of a range. Raises TooMuch and OutOfTime."""
     heads = heads_of(grid)
     if not isinstance(found, Vector):
         numbers = numbers_of(np.broadcast_to(found, len(heads)))
-        return data("matrix", [{"metric": {}, "values": points(heads, numbers)}])
+        return data("matrix", [{"metric": {}, "values": points(heads, numbers)}], warnings)
     budget.check_answer(int(found.matrix.present.sum()))
     lines = []
     for labels, present, row in zip(
@@ -52,7 +60,7 @@ def write_range(found: Vector | Scalar, grid: Grid, limit: int | None, budget: B
             there = heads if len(places) == len(heads) else [heads[at] for at in places]
             values = points(there, numbers_of(row[places]))
             lines.append({"metric": labels, "values": values})
-    return _limited("matrix", sorted(lines, key=_by_labels), limit)
+    return _limited("matrix", sorted(lines, key=_by_labels), limit, warnings)
 
 
 def _of_ranges(found: Ranges, budget: Budget) -> list[dict[str, Any]]:
@@ -73,10 +81,10 @@ def _by_labels(line: Any) -> Any:
     return sorted(line["metric"].items())
 
 
-def _limited(kind: str, lines: Sequence[Any], limit: int | None) -> bytes:
+def _limited(kind: str, lines: Sequence[Any], limit: int | None, warnings: Sequence[str]) -> bytes:
     if limit is None or len(lines) <= limit:
-        return data(kind, lines)
-    return data(kind, lines[:limit], warnings=[CUT])
+        return data(kind, lines, warnings)
+    return data(kind, lines[:limit], [*warnings, CUT])
 
 
 CUT: Final = "results truncated due to limit"

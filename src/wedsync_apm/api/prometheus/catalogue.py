@@ -19,7 +19,7 @@ from wedsync_apm.db.tenant import tenant_tx
 from wedsync_apm.errors import Forbidden
 from wedsync_apm.metrics.expression import store
 from wedsync_apm.metrics.expression.parsing import parse_selector
-from wedsync_apm.metrics.expression.read import list_for_platform
+from wedsync_apm.metrics.expression.platform import list_for_platform
 from wedsync_apm.metrics.expression.selection import select
 from wedsync_apm.metrics.expression.syntax import Leaf, NotAnswered
 from wedsync_apm.metrics.expression.vectors import Labels

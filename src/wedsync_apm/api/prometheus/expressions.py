@@ -1,7 +1,7 @@
 """`query` and `query_range`: an expression at one instant, or at many."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 from uuid import UUID
@@ -10,16 +10,18 @@ from weakref import WeakValueDictionary
 from wedsync_apm.api.prometheus.answers import success, write_instant, write_range
 from wedsync_apm.api.prometheus.asked import Asked
 from wedsync_apm.api.prometheus.parameters import BadParameter, Parameters
-from wedsync_apm.api.together import Together
-from wedsync_apm.clock import utcnow
+from wedsync_apm.api.together import Leaves, Together
+from wedsync_apm.clock import to_ms, utcnow
+from wedsync_apm.config import Settings
 from wedsync_apm.db.pool import Pool
 from wedsync_apm.db.tenant import Actor, tenant_tx
 from wedsync_apm.errors import Forbidden
+from wedsync_apm.metrics.expression.ages import Kept, length_ms, write_time
 from wedsync_apm.metrics.expression.budget import Budget
 from wedsync_apm.metrics.expression.evaluate import Result, Taken, evaluate, weight_of
 from wedsync_apm.metrics.expression.parsing import parse, pretty
-from wedsync_apm.metrics.expression.plan import Grid, needs_of
-from wedsync_apm.metrics.expression.read import read_for_platform
+from wedsync_apm.metrics.expression.plan import Grid, Need, needs_of
+from wedsync_apm.metrics.expression.platform import read_for_platform
 from wedsync_apm.metrics.expression.selection import ORGANIZATION, exact_value
 from wedsync_apm.metrics.expression.store import note_platform_read
 from wedsync_apm.metrics.expression.syntax import (
@@ -31,6 +33,7 @@ from wedsync_apm.metrics.expression.syntax import (
     parts,
 )
 from wedsync_apm.metrics.expression.vectors import Ranges
+from wedsync_apm.metrics.range_questions import range_wanted
 from wedsync_apm.organizations.identity import actor_of
 
 SMALL: Final = 200_000
@@ -56,7 +59,7 @@ class Expressions:
             asked,
             expression,
             grid,
-            lambda found, budget: write_instant(found, grid, limit, budget),
+            lambda found, budget, warnings: write_instant(found, grid, limit, budget, warnings),
         )
 
     async def query_range(self, asked: Asked) -> bytes:
@@ -70,9 +73,9 @@ class Expressions:
                 " Vector"
             )
 
-        def write(found: Result, budget: Budget) -> bytes:
+        def write(found: Result, budget: Budget, warnings: Sequence[str]) -> bytes:
             assert not isinstance(found, Ranges | str)  # noqa: S101 - refused above
-            return write_range(found, grid, limit, budget)
+            return write_range(found, grid, limit, budget, warnings)
 
         return await self._answer(asked, expression, grid, write)
 
@@ -90,16 +93,17 @@ class Expressions:
         asked: Asked,
         expression: Expression,
         grid: Grid,
-        write: Callable[[Result, Budget], bytes],
+        write: Callable[[Result, Budget, Sequence[str]], bytes],
     ) -> bytes:
         budget = Budget(asked.parameters.seconds)
         async with asyncio.timeout(budget.seconds):
-            taken = await self._take(asked, expression, grid)
+            leaves = await self._take(asked, expression, grid)
 
             def work() -> bytes:
-                return write(evaluate(expression, taken, grid, budget), budget)
+                found = evaluate(expression, leaves.taken, grid, budget)
+                return write(found, budget, leaves.warnings)
 
-            if not _is_large(expression, taken):
+            if not _is_large(expression, leaves.taken):
                 return work()
             # One of a caller at a time, so that none takes all places.
             turn = self._turns.setdefault(actor_of(asked.identity), asyncio.Lock())
@@ -111,18 +115,20 @@ class Expressions:
         asked: Asked,
         expression: Expression,
         grid: Grid,
-    ) -> Taken:
+    ) -> Leaves:
         needs = needs_of(expression, grid)
         if not needs:
-            return {}
+            return Leaves({})
         actor = actor_of(asked.identity)
+        kept = _kept(asked.services.settings)
         if asked.identity.is_platform:
             async with tenant_tx(asked.services.pool, actor) as cx:
                 if not await note_platform_read(cx, asked.parameters.query):
                     raise Forbidden("This key may not read samples.")
-                return await read_for_platform(cx, expression, grid)
+                taken = await read_for_platform(cx, expression, grid)
+            return Leaves(taken, _platform_warnings(needs, kept))
         wanted = organization_of(asked.parameters, expression)
-        return await self._together.read(actor, wanted, needs)
+        return await self._together.read(actor, wanted, needs, kept)
 
 
 def organization_of(parameters: Parameters, *expressions: Expression) -> UUID | None:
@@ -134,6 +140,22 @@ def organization_of(parameters: Parameters, *expressions: Expression) -> UUID | 
             with suppress(ValueError):
                 return UUID(exact_value(leaf.matchers, ORGANIZATION) or "")
     return None
+
+
+def _kept(settings: Settings) -> Kept:
+    now = utcnow()
+    wanted = range_wanted(settings, now, now, None, now)
+    return Kept(to_ms(now), terms=wanted.terms, most=wanted.most)
+
+
+def _platform_warnings(needs: Sequence[Need], kept: Kept) -> list[str]:
+    from_ms = kept.at_ms - length_ms(kept.terms["raw"])
+    if min(need.span[0] for need in needs) >= from_ms:
+        return []
+    return [
+        f"samples from before {write_time(from_ms)} may be gone, and over all organizations"
+        " rollups are not read"
+    ]
 
 
 def _is_large(expression: Expression, taken: Taken) -> bool:

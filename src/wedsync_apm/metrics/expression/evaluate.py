@@ -34,6 +34,7 @@ from wedsync_apm.metrics.expression.syntax import (
     is_scalar,
 )
 from wedsync_apm.metrics.expression.vectors import (
+    ALWAYS,
     Matrix,
     Ranges,
     Samples,
@@ -183,6 +184,10 @@ class _Evaluation:
             now_ms=now_ms,
             numbers=numbers,
         )
+        if ranges.kept_from_ms > ALWAYS:
+            # Rather no answer than one of what happens to be left.
+            whole = ends_ms - source.offset_ms - source.range_ms >= ranges.kept_from_ms
+            matrix = Matrix(matrix.values, matrix.present & whole)
         return Vector(ranges.labels, matrix)
 
     def _ranges(self, source: Leaf | Subquery, grid: Grid) -> Ranges:
@@ -218,4 +223,5 @@ def _within(ranges: Ranges, need: Need) -> Ranges:
     inside = (samples.at_ms >= from_ms) & (samples.at_ms < behind_ms)
     starts = np.concatenate(([0], np.cumsum(inside)))[samples.starts]
     values = samples.values[inside]
-    return Ranges(ranges.labels, Samples(starts, samples.at_ms[inside], values, samples.ended_ms))
+    kept = Samples(starts, samples.at_ms[inside], values, samples.ended_ms)
+    return Ranges(ranges.labels, kept, ranges.kept_from_ms)

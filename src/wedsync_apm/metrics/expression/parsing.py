@@ -194,7 +194,11 @@ def _of_range(
     function: Function, source: Leaf | Subquery, numbers: tuple[Expression, ...] = ()
 ) -> Leaf | RangeCall:
     if isinstance(source, Leaf) and not numbers and function is not Function.PREDICT_LINEAR:
-        return Leaf(source.matchers, function, source.range_ms, source.offset_ms, source.at)
+        return replace(source, function=function)
+    if isinstance(source, Leaf) and function is Function.QUANTILE_OVER_TIME:
+        (quantile,) = numbers
+        if isinstance(quantile, Number):
+            return replace(source, function=function, number=quantile.value)
     return RangeCall(function, source, numbers)
 
 

@@ -72,6 +72,26 @@ where b.level = 1
     and b.ends_at >= %(from)s::timestamptz
     and b.series_ids && %(series_ids)s::int4[]
 
+-- find_kept --
+-- What an organization keeps: from when on it has samples, whether it has rollups of what lies before them, and how
+-- many days it keeps each level where it said so itself.
+select
+    (extract(epoch from s.begins) * 1000)::bigint as samples_from_ms,
+    coalesce(bool_or(a.begins + w.width <= s.begins or a.begins is not null and s.begins is null), false) as is_cut,
+    min(r.raw_days) as "raw", min(r.minute_days) as "1m", min(r.five_minutes_days) as "5m", min(r.hour_days) as "1h",
+    min(r.day_days) as "1d"
+from (
+    select min(b."timestamp") as begins from public.apm_metrics as b where b.organization_id = %(organization_id)s::uuid
+) as s
+cross join unnest(array['1 minute', '5 minutes', '1 hour', '1 day']::interval[]) as w (width)
+cross join lateral (
+    select min(g.time_bucket) as begins
+    from public.apm_metric_aggregations as g
+    where g.organization_id = %(organization_id)s and g.bucket_width = w.width
+) as a
+left join public.apm_retention as r on r.organization_id = %(organization_id)s
+group by s.begins
+
 -- list_platform_series --
 -- The same for a platform reader: of some organizations, or of all.
 select s.organization_id, s.id, s.service_name, s.metric_name, s.tags::text as tags,

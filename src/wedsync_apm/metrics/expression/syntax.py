@@ -102,13 +102,15 @@ class Matcher:
 @dataclass(frozen=True, slots=True)
 class Leaf:
     """Series, and what is taken of each at an instant: the samples of [at - offset - range,
-    at - offset]. `at` (milliseconds) stands in place of the instant where it is given."""
+    at - offset]. `at` (milliseconds) stands in place of the instant where it is given; `number` is
+    the quantile of `quantile_over_time`."""
 
     matchers: tuple[Matcher, ...]
     function: Function = Function.LATEST
     range_ms: int = LOOKBACK_MS
     offset_ms: int = 0
     at: int | Edge | None = None
+    number: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

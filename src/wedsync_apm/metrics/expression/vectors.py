@@ -13,6 +13,8 @@ from wedsync_apm.metrics.model import Floats, Ints
 NAME: Final = "__name__"
 NEVER_ENDED: Final = np.iinfo(np.int64).max
 """In place of when a series ended."""
+ALWAYS: Final = np.iinfo(np.int64).min
+"""In place of from when on samples are kept."""
 
 Labels = Mapping[str, str]
 Scalar = Floats
@@ -76,10 +78,12 @@ class Vector:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ranges:
-    """Series with their labels, and all their samples."""
+    """Series with their labels, and all their samples; those before `kept_from_ms` are not kept
+    any more."""
 
     labels: Sequence[Labels]
     samples: Samples
+    kept_from_ms: int = ALWAYS
 
 
 def nothing(instants: int) -> Vector:

@@ -33,6 +33,7 @@ from wedsync_apm.dashboards.model import (
 from wedsync_apm.dashboards.showing import checks_of, troubles_of
 from wedsync_apm.metrics.ranges import Aggregation
 from wedsync_apm.web import say
+from wedsync_apm.web.build.board_rule import is_watched
 from wedsync_apm.web.build.charts import function_words
 from wedsync_apm.web.build.incidents import Scene, build_row
 from wedsync_apm.web.build.today import build_service
@@ -71,6 +72,7 @@ class Reader:
     weddings: Sequence[WeddingCard] = ()
     path: str = ""
     """Where the dashboard is, if not at its own address."""
+    may_make_rules: bool = False
 
     @property
     def home(self) -> str:
@@ -118,6 +120,10 @@ def build_panel(panel: Panel, reader: Reader) -> PanelView:
         content=content,
         empty=empty,
         table=reader.url(f"/panels/{panel.key}") if is_table else "",
+        csv=reader.url(f"/panels/{panel.key}", **{"as": "csv"}) if is_table else "",
+        rule=reader.url(f"/panels/{panel.key}/rule")
+        if reader.may_make_rules and is_watched(panel)
+        else "",
     )
 
 

@@ -99,12 +99,17 @@ def title_of(service: str, metric: str) -> str:
 
 
 def limit_of(
-    rule: AlertRule | None, unit: str | None, *, is_wedding: bool, factor: float = WEDDING_FACTOR
+    rule: AlertRule | None,
+    declared: str | None,
+    unit: str | None,
+    *,
+    is_wedding: bool,
+    factor: float = WEDDING_FACTOR,
 ) -> Limit | None:
     """The limit that holds now, with its words."""
     if rule is None:
         return None
-    found = resolve_limit(rule, None, is_declared_wedding=is_wedding, factor=factor, unit=unit)
+    found = resolve_limit(rule, None, is_declared_wedding=is_wedding, factor=factor, unit=declared)
     key = "charts.limit" if found.source is LimitSource.RULE else "charts.limit_today"
     return Limit(found.value, words(key, figure=say.figure(found.value, unit)))
 

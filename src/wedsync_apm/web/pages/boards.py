@@ -18,10 +18,12 @@ from wedsync_apm.dashboards.reading import split
 from wedsync_apm.dashboards.samples import read_behind
 from wedsync_apm.dashboards.tables import table_of, write_csv
 from wedsync_apm.dashboards.templates import templates, templates_for
+from wedsync_apm.dashboards.variables import filled
 from wedsync_apm.errors import Forbidden, MalformedBody, NotFound, NotValid, TooLarge
 from wedsync_apm.types import Role
 from wedsync_apm.web import say
 from wedsync_apm.web.build.board_panels import Reader
+from wedsync_apm.web.build.board_rule import address_of, figure_of
 from wedsync_apm.web.build.boards import (
     build_board,
     build_feed,
@@ -230,6 +232,24 @@ async def panel_page(
         return here.page("board_table.html", "dashboards", view)
 
 
+@get("/dashboards/{board_id:uuid}/panels/{key:str}/rule")
+async def rule_page(request: PageRequest, board_id: FromPath[UUID], key: FromPath[str]) -> Html:
+    """Leads to the editor of a new rule that watches what a panel shows."""
+    async with visit(request) as here:
+        row = await find_own(here, board_id)
+        document = document_of(row)
+        panel = document.panel(key)
+        figure = figure_of(panel) if panel is not None else None
+        if panel is None or figure is None:
+            raise NotFound
+        if not may_edit(here):
+            raise Forbidden
+        reader = await read_for(here, row, document, panel=key)
+        material = reader.data.material
+        asked = address_of(panel, filled(figure, material.chosen), material.answer_to(figure))
+        return see(f"/rules/new?{urlencode(asked)}")
+
+
 @get("/dashboards/{board_id:uuid}/panels/{key:str}/samples")
 async def samples_page(request: PageRequest, board_id: FromPath[UUID], key: FromPath[str]) -> Html:
     """The samples themselves behind one point of a panel."""
@@ -377,6 +397,7 @@ async def read_for(
         is_plain=not here.is_engineer,
         is_engine_alive=is_page and await is_engine_alive(here.web, ENGINE_SILENCE.total_seconds()),
         weddings=await read_weddings(here) if is_page and has_countdown else (),
+        may_make_rules=may_edit(here),
     )
 
 
@@ -387,6 +408,7 @@ HANDLERS: Final = (
     board_page,
     feed,
     panel_page,
+    rule_page,
     samples_page,
     board_file,
     delete_board,

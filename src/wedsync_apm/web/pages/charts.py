@@ -186,7 +186,7 @@ async def read_data(here: Visit, reading: MetricReading, chosen: Range) -> Chart
         now=here.at,
         zone=here.zone,
         aggregation=reading.aggregation,
-        unit=reading.metric.unit,
+        unit=reading.metric.shown_unit,
         limit=reading.limit,
         weddings=[one for one in await read_weddings(here) if one.marker is not None],
         incidents=[i for i in lately.incidents if reading.rule and i.alert_id == reading.rule.id],

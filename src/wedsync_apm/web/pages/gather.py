@@ -157,7 +157,7 @@ def _watched_among(known: Iterable[Metric], rule: AlertRule) -> Metric | None:
 
 
 async def read_rule_unit(cx: Connection, rule: AlertRule) -> str | None:
-    """The unit of a rule's figures, as its series declare it; a share and a count have none."""
+    """The unit of a rule's figures; a share and a count have none."""
     return unit_among(
         await metrics.list_metrics(cx, rule.organization_id, limit=MOST_METRICS), rule
     )
@@ -175,8 +175,10 @@ def unit_among(known: Iterable[Metric], rule: AlertRule) -> str | None:
     if metric is None:
         return None
     if rule.rule_kind is RuleKind.DEADLINE or rule.aggregation.value == "increase":
-        return metric.unit
-    return unit_of(metric.unit, function_for(metric, rule))
+        return metric.shown_unit
+    # What a lower limit means depends on the unit that was declared, and on nothing else.
+    unit = metric.shown_unit if rule.comparison_operator.is_upper else metric.unit
+    return unit_of(unit, function_for(metric, rule))
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,9 +238,10 @@ async def read_metric(
         step=step,
         aggregation=aggregation,
     )
-    unit = unit_of(metric.unit, aggregation)
+    declared = unit_of(metric.unit, aggregation)
     factor = here.web.settings.wedding_factor
-    limit = limit_of(rule, unit, is_wedding=here.is_wedding, factor=factor)
+    unit = unit_of(metric.shown_unit, aggregation)
+    limit = limit_of(rule, declared, unit, is_wedding=here.is_wedding, factor=factor)
     return MetricReading(metric, answer, aggregation, rule, limit, unit)
 
 

@@ -16,6 +16,7 @@ from wedsync_apm.rules.model import AlertRule, RuleDraft, RuleKind
 from wedsync_apm.rules.replay import Budget
 from wedsync_apm.types import Role
 from wedsync_apm.web import say
+from wedsync_apm.web.build.board_rule import LIMIT, USUAL, typed_from_address
 from wedsync_apm.web.build.edits import carried, compare, opened
 from wedsync_apm.web.build.rule_editor import (
     LOOKS,
@@ -28,7 +29,7 @@ from wedsync_apm.web.build.rule_editor import (
     unit_in,
     watched,
 )
-from wedsync_apm.web.build.rule_form import new_draft, new_typed, read_draft, typed_from, typed_of
+from wedsync_apm.web.build.rule_form import new_draft, read_draft, typed_from, typed_of
 from wedsync_apm.web.build.rule_lines import lines_of_rule
 from wedsync_apm.web.build.rule_preview import (
     Look,
@@ -66,14 +67,18 @@ def may_edit(here: Visit) -> bool:
 @get("/rules/new")
 async def new_rule_page(request: PageRequest) -> Html:
     """Which kind; and once that is chosen, its form."""
-    metric = request.query_params.get("metric", "")[:256]
-    kind = _kind_of(request.query_params.get("kind"))
+    asked = dict(request.query_params.items())
+    kind = _kind_of(asked.get("kind"))
     async with visit(request) as here:
         if not may_edit(here):
             raise Forbidden
         if kind is None:
+            metric = asked.get("metric", "")[:256]
             return here.page("rule_kinds.html", "rules", build_kinds(metric))
-        return await show(here, None, new_draft(kind), new_typed(kind, metric))
+        typed = typed_from_address(kind, asked)
+        begun = asked.get("from", "")
+        begun = words(f"rule.from_{begun}") if begun in (LIMIT, USUAL) else ""
+        return await show(here, None, new_draft(kind), typed, begun=begun)
 
 
 @get("/rules/{rule_id:uuid}/edit")
@@ -190,8 +195,9 @@ async def show(
     look: str = LOOKS[0],
     stood: Stood = NEW,
     status: int = 200,
+    begun: str = "",
 ) -> Html:
-    """The editor with what was typed."""
+    """The editor with what was typed; `begun` says where a suggested limit comes from."""
     parts = await read_parts(here, base, typed, look, is_new=rule_id is None)
     kind = typed.kind
     view = EditorView(
@@ -207,6 +213,7 @@ async def show(
         errors=errors or {},
         fault=count_words(errors) if errors else "",
         stood=stood,
+        begun=begun,
     )
     return here.page("rule_edit.html", "rules", view, status=status)
 

@@ -97,7 +97,7 @@ Content = (
 @dataclass(frozen=True, slots=True)
 class PanelView:
     """A panel: what it shows, or in `empty` why it shows nothing. `place` are its classes on the
-    grid; `table` leads to its figures."""
+    grid; `table` leads to its figures, `csv` to the same as a file, `rule` to a rule like it."""
 
     key: str
     kind: str
@@ -107,6 +107,8 @@ class PanelView:
     content: Content
     empty: str = ""
     table: str = ""
+    csv: str = ""
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True)

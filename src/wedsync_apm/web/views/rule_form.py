@@ -182,6 +182,7 @@ class EditorView:
     errors: Mapping[str, str] = field(default_factory=dict)
     fault: str = ""
     stood: Stood = NEW
+    begun: str = ""
 
     @property
     def blank(self) -> Condition:

@@ -63,6 +63,7 @@ WORDS: Final[Mapping[str, str]] = {
     "editor.level": "How bad",
     "editor.label": "Words",
     "editor.style": "Drawn as",
+    "editor.unit": "Unit, if another than its own",
     "editor.rule_limits": "With the limits of rules",
     "editor.phases": "With the parts of weddings",
     "editor.events": "With problems and releases",

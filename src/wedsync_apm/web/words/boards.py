@@ -65,6 +65,8 @@ WORDS: Final[Mapping[str, str]] = {
     "board.limit_of": "limit {figure}, {function}",
     "board.table": "Figures",
     "board.back": "Back to the dashboard",
+    "board.menu": "More",
+    "board.make_rule": "Make a rule from this chart",
     "board.csv": "Save as CSV",
     "board.samples": "Samples",
     "board.samples_title": "Samples behind {title}",

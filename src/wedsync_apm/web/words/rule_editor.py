@@ -195,6 +195,9 @@ WORDS: Final[Mapping[str, str]] = {
     "rule.would_none": "Would have told nobody {range}.",
     "rule.would_nothing": "Nothing was measured {range}, so it would have told nobody.",
     "rule.would_silent": "Would have come up {n} times {range}, and told nobody by itself.",
+    "rule.from_limit": "The limit is the one that the chart shows.",
+    "rule.from_usual": "The limit is a suggestion: a round figure above what 99 in 100 points of"
+    " the chart stay below.",
     "rule.would_first": "Fill in the fields, and you see here what it would have done.",
     "rule.would_hint_often": "That is often. A wider limit or a longer wait tells less.",
     "rule.would_hint_never": "The nearest to the limit was {figure}.",

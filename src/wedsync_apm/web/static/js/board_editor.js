@@ -265,11 +265,11 @@ const query = (one) => [...figure(one), field(one, "group_by", "list"), field(on
 const limits = (panel) => several(panel, "limits", () => ({ value: 1000 }), (one) => [field(one, "value", "number"), field(one, "when"), field(one, "level"), field(one, "label")]);
 const queries = (panel) => several(panel, "queries", () => ({ metric: words.metric_example, agg: "p95" }), query);
 const FIELDS = {
-  series: (p) => [queries(p), field(p, "style"), limits(p), field(p, "rule_limits", "tick"), field(p, "phases", "tick"), field(p, "events", "tick")],
-  stat: (p) => [...figure(p.query), limits(p), field(p, "sparkline", "tick")],
-  gauge: (p) => [...figure(p.query), field(p, "least", "number"), field(p, "most", "number"), limits(p)],
-  table: (p) => [queries(p)],
-  heat: (p) => [...query(p.query), field(p, "rows")],
+  series: (p) => [queries(p), field(p, "unit"), field(p, "style"), limits(p), field(p, "rule_limits", "tick"), field(p, "phases", "tick"), field(p, "events", "tick")],
+  stat: (p) => [...figure(p.query), field(p, "unit"), limits(p), field(p, "sparkline", "tick")],
+  gauge: (p) => [...figure(p.query), field(p, "unit"), field(p, "least", "number"), field(p, "most", "number"), limits(p)],
+  table: (p) => [queries(p), field(p, "unit")],
+  heat: (p) => [...query(p.query), field(p, "unit"), field(p, "rows")],
   services: (p) => [field(p, "services", "list"), field(p, "couple_facing_only", "tick")],
   incidents: (p) => [field(p, "which"), field(p, "most", "number")],
   countdown: () => [],
