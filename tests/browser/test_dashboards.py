@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from axe_playwright_python.base import AXE_SCRIPT
 from playwright.async_api import Browser, Page, expect
 
 from tests.browser.stage import Stage, open_stage
+from tests.browser.test_accessibility import ALL, COLOURS, look_at
 from tests.support.postgres import PostgresServer
 from wedsync_apm.simulate.vendors import STAR
 
@@ -254,3 +256,33 @@ async def test_a_rule_is_made_from_a_chart(page: Page, stage: Stage) -> None:
     )
     assert (made["metric_pattern"], made["aggregation"]) == (query["metric"], query["agg"])
     assert made["threshold_value"] == float(limit)
+
+
+async def test_axe_finds_nothing_on_dashboards(page: Page, stage: Stage) -> None:
+    path = f"/dashboards/{board(stage)['id']}"
+    wrong: dict[str, list[str]] = {}
+    shared = ""
+    for place in (
+        *("/dashboards", f"{path}?span=1h", f"{path}?span=1h&kiosk=1", f"{path}/edit"),
+        *(f"{path}/panels/orders?span=1h", "share", "shared"),
+    ):
+        if place == "share":
+            await page.goto(f"{stage.url}{path}")
+            await page.get_by_role("button", name="Share it").click()
+            link = await page.locator("textarea[readonly]").input_value()
+            shared = f"{stage.url}/shared/{link.rsplit('/', 1)[1]}"
+        elif place == "shared":
+            await page.goto(shared)
+            await expect(page.locator(".panel").first).to_be_visible()
+        else:
+            await page.goto(f"{stage.url}{place}")
+        if place == f"{path}?span=1h":
+            # an open menu, too
+            await page.get_by_role("button", name="More: Time to send an order").click()
+        await page.evaluate(AXE_SCRIPT)
+        passed, found = await look_at(page, "light", ALL)
+        assert passed >= 8, f"hardly anything was looked for on {place}"
+        _, more = await look_at(page, "dark", COLOURS)
+        if found + more:
+            wrong[place] = found + more
+    assert wrong == {}

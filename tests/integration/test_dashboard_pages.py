@@ -297,7 +297,7 @@ def test_who_may_make_rules_makes_one_from_a_panel(stage: Stage) -> None:
             "kind": "threshold",
             "name": "Visitors who meet an error",
             "metric": "website.error_rate",
-            "agg": "avg",
+            "agg": "max",
             "op": ">",
             "group_by": "",
             "limit": "5",
@@ -305,7 +305,7 @@ def test_who_may_make_rules_makes_one_from_a_panel(stage: Stage) -> None:
             "from": "limit",
         }
         form = rosa.get(answer.headers["location"])
-        assert fields_in(form)["threshold_value"] == "5"
+        assert field_in(form, "threshold_value") == "5"
         assert "The limit is the one that the chart shows." in form
         hostile = rosa.get(
             f"/rules/new?kind=threshold&agg=p95&name={quote(HOSTILE)}&from=x&limit=<"

@@ -8,6 +8,7 @@ not met is decoded here, one series after the other.
 """
 
 import asyncio
+from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
@@ -42,6 +43,15 @@ LEARN_AT_ONCE: Final = 100
 """New series (about 15 us each) between which other requests get their turn."""
 MOST_REMEMBERED_BYTES: Final = 256 * 1024 * 1024
 """Of runs of labels. A sender who shuffles its labels makes new ones for ever."""
+MOST_METADATA_BYTES: Final = 1024 * 1024
+"""Of a request without samples; senders cut theirs at some hundred kilobytes."""
+MOST_METRICS: Final = 20_000
+"""Of which one request may say something."""
+KEYS_AT_ONCE: Final = 10_000
+"""Series that are looked at between which other requests get their turn."""
+_LONGEST_TEXT: Final = 1024
+_IN_ITS_UNIT: Final = ("_sum", "_total")
+"""Ends of the names of a family's series that are in its unit; buckets and counts are not."""
 MOST_LABELS: Final = 200_000
 """Distinct labels that are remembered decoded, and names that are remembered as good."""
 
@@ -69,6 +79,8 @@ class RemoteWriteDecoder:
         self._labels: dict[bytes, Label] = {}
         self._types: dict[tuple[str, str], str] = {}
         """Of metrics, by the names of service and metric, which are good."""
+        self._units: dict[tuple[UUID, str], str] = {}
+        """Of each tenant's metrics, as its sender declared them."""
         self.remembered_bytes = 0
 
     async def decode(self, body: bytes, grant: IngestGrant, now_ms: int) -> Decoded:
@@ -81,6 +93,10 @@ class RemoteWriteDecoder:
         except ValueError as exc:
             raise _malformed() from exc
         self._limits.check_samples(max(scan.series, scan.samples))
+        is_short = len(body) <= MOST_METADATA_BYTES
+        if not scan.series and is_short and grant.organization_id is not None:
+            # Senders tell what metrics are in requests of their own.
+            await self._learn_units(body, grant.organization_id)
         rejections = Rejections(self._limits.listed_errors)
         if scan.unknown:
             await self._decode_singly(body, scan.unknown, scan.handles, grant, rejections)
@@ -189,9 +205,36 @@ class RemoteWriteDecoder:
         metric_type = self._types.get((service_name, metric_name))
         if metric_type is None or len(tags) > self._limits.tags:
             metric_type = self._type_of(service_name, metric_name, len(tags))
+        unit = self._units.get((organization_id, metric_name))
         return self.directory.handle(
-            SeriesKey(organization_id, service_name, metric_name, tags, metric_type)
+            SeriesKey(organization_id, service_name, metric_name, tags, metric_type, unit)
         )
+
+    async def _learn_units(self, body: bytes, organization_id: UUID) -> None:
+        """The units that a request without samples declares, for series that are known and for
+        those that come."""
+        try:
+            told = wire.MetadataRequest.FromString(body).metadata
+        except DecodeError as exc:
+            raise _malformed() from exc
+        learnt: dict[str, str] = {}
+        for one in told[:MOST_METRICS]:
+            name, unit = _text(one.metric_family_name), _text(one.unit)
+            if not name or not unit or self._limits.problem_with_name("unit", unit) is not None:
+                continue
+            for metric in (name, *(name + suffix for suffix in _IN_ITS_UNIT)):
+                if self._units.get((organization_id, metric)) != unit:
+                    learnt[metric] = unit
+        if not learnt:
+            return
+        if len(self._units) + len(learnt) > MOST_LABELS:
+            self._units.clear()
+        self._units |= {(organization_id, metric): unit for metric, unit in learnt.items()}
+        for nth, key in enumerate(list(self.directory.keys)):
+            if nth % KEYS_AT_ONCE == KEYS_AT_ONCE - 1:
+                await asyncio.sleep(0)
+            if key.organization_id == organization_id and key.metric_name in learnt:
+                self.directory.handle(replace(key, unit=learnt[key.metric_name]))
 
     def _type_of(self, service_name: str, metric_name: str, tags: int) -> str:
         """The type of a metric whose names are good. Raises Refused."""
@@ -234,6 +277,11 @@ def _label(encoded: bytes) -> tuple[str, str]:
     if not name:
         raise Refused(model.INVALID, "labels", "one has no name")
     return name, value
+
+
+def _text(encoded: bytes) -> str:
+    """What it says, or nothing where it is no text."""
+    return encoded.decode(errors="ignore") if len(encoded) <= _LONGEST_TEXT else ""
 
 
 def _malformed() -> MalformedBody:

@@ -28,6 +28,8 @@ log = get_logger(__name__)
 
 STEP: Final = timedelta(seconds=5)
 HISTORY_STEP: Final = timedelta(minutes=1)
+TELL_SECONDS: Final = 60.0
+"""Between two times that Prometheus says what its metrics are."""
 LARGEST_BATCH: Final = 5_000
 MOST_KEPT: Final = 50_000
 """Samples that one vendor keeps while they cannot be sent; the oldest go first."""
@@ -55,6 +57,7 @@ class Sender:
     refused_count: int = 0
     _not_before: float = 0.0
     _is_failing: bool = False
+    _tell_at: float = 0.0
 
     def send(self, samples: Iterable[Sample]) -> bool:
         """Sends what waits and these; False while something still waits."""
@@ -80,16 +83,10 @@ class Sender:
                     },
                 )
             else:
-                response = self.client.post(
-                    "/prometheus/api/v1/write",
-                    content=remote_write_body(batch),
-                    headers={
-                        "Authorization": f"Bearer {self.key}",
-                        "Content-Type": "application/x-protobuf",
-                        "Content-Encoding": "snappy",
-                        "X-Prometheus-Remote-Write-Version": "0.1.0",
-                    },
-                )
+                if time.monotonic() >= self._tell_at:
+                    self._write(metadata_body(self.vendor.signals))
+                    self._tell_at = time.monotonic() + TELL_SECONDS
+                response = self._write(remote_write_body(batch))
         except httpx.HTTPError as exc:
             return self._later(f"{type(exc).__name__}: {exc}", 1.0)
         if response.status_code >= 500 or response.status_code == 429:
@@ -114,6 +111,18 @@ class Sender:
             self._is_failing = False
             log.info("%s: sending again", self.vendor.name, extra={"action": "simulate_sent"})
         return True
+
+    def _write(self, body: bytes) -> httpx.Response:
+        return self.client.post(
+            "/prometheus/api/v1/write",
+            content=body,
+            headers={
+                "Authorization": f"Bearer {self.key}",
+                "Content-Type": "application/x-protobuf",
+                "Content-Encoding": "snappy",
+                "X-Prometheus-Remote-Write-Version": "0.1.0",
+            },
+        )
 
     def _later(self, why: str, seconds: float) -> bool:
         self._not_before = time.monotonic() + min(seconds, 30.0)
@@ -164,6 +173,15 @@ def remote_write_body(batch: Sequence[Sample]) -> bytes:
             series.labels.append(label.SerializeToString())
         for sample in samples:
             series.samples.add(value=sample.value, timestamp=int(sample.at.timestamp() * 1000))
+    return bytes(cramjam.snappy.compress_raw(request.SerializeToString()))
+
+
+def metadata_body(signals: Sequence[Signal]) -> bytes:
+    """What Prometheus says about metrics now and then, in a request without samples."""
+    request = wire.MetadataRequest()
+    for signal in signals:
+        name, unit = signal.metric.encode(), (signal.unit or "").encode()
+        request.metadata.add(metric_family_name=name, unit=unit)
     return bytes(cramjam.snappy.compress_raw(request.SerializeToString()))
 
 

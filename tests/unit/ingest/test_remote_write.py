@@ -194,6 +194,44 @@ async def test_metadata_alone_is_fine(decoder: RemoteWriteDecoder) -> None:
     assert decoded.rejections.count == 0
 
 
+def told(name: bytes, unit: bytes) -> bytes:
+    return field(3, b"\x08\x01" + field(2, name) + field(4, b"help") + field(5, unit))
+
+
+async def test_units_come_in_requests_of_their_own(decoder: RemoteWriteDecoder) -> None:
+    early = {"__name__": "early_sum", "job": "a"}
+    other = IngestGrant(UUID(int=77))
+    await decoder.decode(series(early, (1, NOW)), OWN, NOW)
+    await decoder.decode(series(early, (1, NOW)), other, NOW)
+    body = told(b"early", b"seconds") + told(b"late", b"bytes") + told(b"none", b"")
+    body += told(b"bad\xff", b"s") + told(b"long", b"x" * 2000) + told(b"", b"s")
+    for _ in range(2):
+        assert len((await decoder.decode(body, OWN, NOW)).batch) == 0
+    await decoder.decode(series({"__name__": "late_total"}, (1, NOW)), OWN, NOW)
+    await decoder.decode(series({"__name__": "late_bucket"}, (1, NOW)), OWN, NOW)
+    await decoder.decode(series({"__name__": "late_total"}, (1, NOW)), other, NOW)
+    units = {
+        (one.organization_id == OWN.organization_id, one.metric_name): one.unit
+        for one in decoder.directory.keys
+    }
+    assert units == {
+        (True, "early_sum"): "seconds",
+        (False, "early_sum"): None,
+        (True, "late_total"): "bytes",
+        (True, "late_bucket"): None,
+        (False, "late_total"): None,
+    }
+
+
+async def test_metadata_of_a_platform_or_without_end_is_passed_over(
+    decoder: RemoteWriteDecoder,
+) -> None:
+    await decoder.decode(told(b"m", b"s"), PLATFORM, NOW)
+    await decoder.decode(told(b"m", b"s") * 100_000, OWN, NOW)
+    await decoder.decode(series({"__name__": "m"}, (1, NOW)), OWN, NOW)
+    assert [one.unit for one in decoder.directory.keys] == [None]
+
+
 async def test_native_histograms_are_refused_and_exemplars_ignored(
     decoder: RemoteWriteDecoder,
 ) -> None:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*wedsync_apm/ingest/wire/remote_write.proto\x12\x18wedsync_apm.remote_write\"H\n\x0cWriteRequest\x12\x38\n\ntimeseries\x18\x01 \x03(\x0b\x32$.wedsync_apm.remote_write.TimeSeries\"c\n\nTimeSeries\x12\x0e\n\x06labels\x18\x01 \x03(\x0c\x12\x31\n\x07samples\x18\x02 \x03(\x0b\x32 .wedsync_apm.remote_write.Sample\x12\x12\n\nhistograms\x18\x04 \x03(\x0c\"*\n\x06Sample\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x11\n\ttimestamp\x18\x02 \x01(\x03\"$\n\x05Label\x12\x0c\n\x04name\x18\x01 \x01(\x0c\x12\r\n\x05value\x18\x02 \x01(\x0c\"#\n\rSeriesRequest\x12\x12\n\ntimeseries\x18\x01 \x03(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*wedsync_apm/ingest/wire/remote_write.proto\x12\x18wedsync_apm.remote_write\"H\n\x0cWriteRequest\x12\x38\n\ntimeseries\x18\x01 \x03(\x0b\x32$.wedsync_apm.remote_write.TimeSeries\"c\n\nTimeSeries\x12\x0e\n\x06labels\x18\x01 \x03(\x0c\x12\x31\n\x07samples\x18\x02 \x03(\x0b\x32 .wedsync_apm.remote_write.Sample\x12\x12\n\nhistograms\x18\x04 \x03(\x0c\"*\n\x06Sample\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x11\n\ttimestamp\x18\x02 \x01(\x03\"$\n\x05Label\x12\x0c\n\x04name\x18\x01 \x01(\x0c\x12\r\n\x05value\x18\x02 \x01(\x0c\"#\n\rSeriesRequest\x12\x12\n\ntimeseries\x18\x01 \x03(\x0c\"G\n\x0fMetadataRequest\x12\x34\n\x08metadata\x18\x03 \x03(\x0b\x32\".wedsync_apm.remote_write.Metadata\"4\n\x08Metadata\x12\x1a\n\x12metric_family_name\x18\x02 \x01(\x0c\x12\x0c\n\x04unit\x18\x05 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,4 +41,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LABEL']._serialized_end=327
   _globals['_SERIESREQUEST']._serialized_start=329
   _globals['_SERIESREQUEST']._serialized_end=364
+  _globals['_METADATAREQUEST']._serialized_start=366
+  _globals['_METADATAREQUEST']._serialized_end=437
+  _globals['_METADATA']._serialized_start=439
+  _globals['_METADATA']._serialized_end=491
 # @@protoc_insertion_point(module_scope)

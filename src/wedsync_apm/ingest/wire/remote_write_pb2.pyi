@@ -137,3 +137,49 @@ class SeriesRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SeriesRequest: _TypeAlias = SeriesRequest  # noqa: Y015
+
+@_typing.final
+class MetadataRequest(_message.Message):
+    """What a request without samples says about metrics: of it only their units. Types are told by names."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METADATA_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def metadata(self) -> _containers.RepeatedCompositeFieldContainer[Global___Metadata]: ...
+    def __init__(
+        self,
+        *,
+        metadata: _abc.Iterable[Global___Metadata] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MetadataRequest: _TypeAlias = MetadataRequest  # noqa: Y015
+
+@_typing.final
+class Metadata(_message.Message):
+    """Bytes, because a text that is no UTF-8 would make the whole request unreadable."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METRIC_FAMILY_NAME_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    metric_family_name: _builtins.bytes
+    unit: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        metric_family_name: _builtins.bytes = ...,
+        unit: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metric_family_name", b"metric_family_name", "unit", b"unit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Metadata: _TypeAlias = Metadata  # noqa: Y015

@@ -76,9 +76,10 @@ async def new_rule_page(request: PageRequest) -> Html:
             metric = asked.get("metric", "")[:256]
             return here.page("rule_kinds.html", "rules", build_kinds(metric))
         typed = typed_from_address(kind, asked)
-        begun = asked.get("from", "")
-        begun = words(f"rule.from_{begun}") if begun in (LIMIT, USUAL) else ""
-        return await show(here, None, new_draft(kind), typed, begun=begun)
+        begun = {LIMIT: words("rule.from_limit"), USUAL: words("rule.from_usual")}
+        return await show(
+            here, None, new_draft(kind), typed, begun=begun.get(asked.get("from", ""), "")
+        )
 
 
 @get("/rules/{rule_id:uuid}/edit")
