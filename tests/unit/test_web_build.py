@@ -1,5 +1,6 @@
 """From rows to views: the words, the gaps, the limits, and what is never green."""
 
+import json
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -456,6 +457,22 @@ class TestInbox:
 
     def test_what_lies_only_here_stays_of_use(self) -> None:
         assert "/ack/7KQ2-M9_XF" in build_message(delivery(state="inbox"), ZONE).body
+
+    def test_a_notification_is_shown_as_the_phone_does(self) -> None:
+        said = {
+            "title": "Order form slow", "body": "Orders still arrive.", "tag": "x",
+            "acknowledge_url": "https://apm.example/ack/7KQ2-M9_XF", "severity": "critical",
+        }  # fmt: skip
+        row = delivery(channel="push", body=json.dumps(said))
+        for is_own, link in ((True, "7KQ2-M9_XF"), (False, "(only for the receiver)")):
+            shown = build_message(row, ZONE, is_own=is_own)
+            assert shown.subject == "Order form slow"
+            assert shown.body == f"Orders still arrive.\nhttps://apm.example/ack/{link}"
+        plain = build_message(row | {"body": json.dumps(said | {"acknowledge_url": None})}, ZONE)
+        assert plain.body == "Orders still arrive."
+        for odd in ("{", "[1]", "Just words"):
+            shown = build_message(row | {"body": odd}, ZONE)
+            assert (shown.subject, shown.body) == ("Slow", odd)
 
     def test_a_setting_is_named_to_engineers_only(self) -> None:
         row = delivery(state="inbox", state_reason=NO_SERVER)

@@ -1,5 +1,6 @@
 """Messages as they were sent, and what became of each."""
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -40,10 +41,26 @@ def recipient_name(row: Row) -> str:
 _SETTING = re.compile(r"\s*\(WEDSYNC_APM_[A-Z_]+\)")
 
 
+def words_of(row: Row) -> tuple[str, str]:
+    """Subject and body as people read them: of a notification what the phone shows of it, and the
+    link behind its button."""
+    subject, body = str(row.get("subject") or ""), str(row.get("body") or "").strip()
+    if row["channel"] != "push":
+        return subject, body
+    try:
+        said = json.loads(body)
+    except ValueError:
+        return subject, body
+    if not isinstance(said, dict):
+        return subject, body
+    lines = (said.get("body"), said.get("acknowledge_url"))
+    return str(said.get("title") or subject), "\n".join(str(one) for one in lines if one)
+
+
 def shown_body(row: Row, *, is_own: bool) -> str:
     """The words as they went out. A one-tap link is its receiver's secret: once it has gone out,
     nobody else reads it here. What only lies in the inbox went to nobody, and stays of use."""
-    body = str(row.get("body") or "").strip()
+    body = words_of(row)[1]
     if is_own or str(row["state"]) == "inbox":
         return body
     return mask_links(body, words("inbox.masked"))
@@ -71,7 +88,7 @@ def build_message(
         to=recipient_name(row),
         address=str((row.get("recipient") or {}).get("address") or ""),
         at=row["created_at"],
-        subject=row.get("subject") or "",
+        subject=words_of(row)[0],
         body=shown_body(row, is_own=is_own) or words("inbox.no_words"),
         status=state_of(str(row["state"])),
         hops=(
