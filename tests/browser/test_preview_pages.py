@@ -1,6 +1,7 @@
 """Every page in every state: fits the phone, is silent, light, reachable and honest."""
 
 import gzip
+import re
 
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, expect
@@ -270,3 +271,14 @@ def test_page_names_its_state_and_has_one_heading(name: str) -> None:
     assert title.endswith("· WedSync")
     assert html.count("<h1") == 1
     assert html.count("<main") == 1
+
+
+@pytest.mark.parametrize("name", ["card", "card-viewer"])
+async def test_the_emergency_card_fits_one_sheet_of_paper(
+    browser: Browser, preview_url: str, name: str
+) -> None:
+    page = await browser.new_page()
+    await page.goto(f"{preview_url}/p/{name}?theme=light")
+    paper = await page.pdf(format="A4", prefer_css_page_size=True)
+    assert len(re.findall(rb"/Type\s*/Page\b(?!s)", paper)) == 1
+    await page.close()
