@@ -304,18 +304,18 @@ def test_who_may_make_rules_makes_one_from_a_panel(stage: Stage) -> None:
             "severity": "critical",
             "from": "limit",
         }
-        form = rosa.get(answer.headers["location"])
+        form = rosa.http.get(answer.headers["location"]).text
         assert field_in(form, "threshold_value") == "5"
         assert "The limit is the one that the chart shows." in form
-        hostile = rosa.get(
+        hostile = rosa.http.get(
             f"/rules/new?kind=threshold&agg=p95&name={quote(HOSTILE)}&from=x&limit=<"
         )
-        assert HOSTILE not in hostile
+        assert hostile.status_code == 200
+        assert HOSTILE not in hostile.text
         for wrong in ("nothing", "countdown"):
             rosa.get(f"{path}/panels/{wrong}/rule", 404)
-    for person in (TOM, INES):
-        with surfing(stage, person) as member:
-            assert "Make a rule from this chart" not in member.http.get(path).text
-            member.get(f"{path}/panels/errors/rule", 403)
+    with surfing(stage, INES) as ines:
+        assert "Make a rule from this chart" not in ines.http.get(path).text
+        ines.get(f"{path}/panels/errors/rule", 403)
     with surfing(stage, STRANGER, VENDORS[1].id) as stranger:
         stranger.get(f"{path}/panels/errors/rule", 404)
