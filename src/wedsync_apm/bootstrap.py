@@ -145,6 +145,28 @@ OWN_RULES: Final = (
         wedding_day_override=False,
     ),
     RuleDraft(
+        alert_name="The archive of the log falls behind",
+        description="What would be lost with this machine; seconds. A full or missing destination "
+        "of the backups.",
+        metric_pattern="postgresql.archive_lag_seconds",
+        aggregation=Aggregation.LAST,
+        comparison_operator=Operator.ABOVE,
+        threshold_value=120,
+        clear_threshold_value=60,
+        for_duration=timedelta(minutes=1),
+        severity=Severity.CRITICAL,
+        wedding_day_override=False,
+    ),
+    RuleDraft(
+        alert_name="The last backup is old",
+        description="Seconds since the last one was finished; one is taken every day.",
+        metric_pattern="postgresql.backup_age_seconds",
+        aggregation=Aggregation.LAST,
+        comparison_operator=Operator.ABOVE,
+        threshold_value=30 * 3600,
+        wedding_day_override=False,
+    ),
+    RuleDraft(
         alert_name="A transaction stays open",
         description="It keeps old row versions alive; seconds since the oldest one began.",
         metric_pattern="postgresql.oldest_transaction_seconds",

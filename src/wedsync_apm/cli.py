@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "usage": ("usage", "usage"),
     "freeze": ("freeze", "app"),
     "drill": ("drill", "drill"),
+    "backup": ("backup", "app"),
 }
 """Each command, or group of commands, with its module and its name there."""
 

@@ -61,6 +61,13 @@ def _path(raw: str) -> Path:
     return Path(_text(raw)).expanduser().absolute()
 
 
+def _paths(raw: str) -> tuple[Path, ...]:
+    found = tuple(_path(part) for part in raw.split(",") if part.strip())
+    if len(set(found)) < len(found):
+        raise _UnfitError("each folder once")
+    return found
+
+
 def _number(lowest: float, highest: float) -> Callable[[str], float]:
     def parse(raw: str) -> float:
         try:
@@ -426,6 +433,23 @@ class Settings:
         "cut off, others take over after this long.",
         _number(1, 60),
     )
+    backup_to: tuple[Path, ...] = _setting(
+        (),
+        "Folders that backups go to, separated by commas; `up` then carries the embedded server's "
+        "log there as it is written, and takes backups. Each on another disk or machine. "
+        "Empty: no backups.",
+        _paths,
+    )
+    backup_every_hours: int = _setting(
+        24, "Hours after which `up` takes the next backup.", _whole(1, 24 * 31)
+    )
+    backup_keep_daily: int = _setting(7, "Days of which the last backup is kept.", _whole(0, 1000))
+    backup_keep_weekly: int = _setting(
+        5, "Weeks of which the last backup is kept.", _whole(0, 1000)
+    )
+    backup_keep_monthly: int = _setting(
+        12, "Months of which the last backup is kept.", _whole(0, 1000)
+    )
     price_per_gb: float = _setting(
         0.125,
         "What a gigabyte (2^30 bytes) of the database's disk costs a month, in your currency; "
@@ -578,6 +602,18 @@ def load_or_create_secret(data_dir: Path, name: str, make: Callable[[], str]) ->
         return secrets[name]
     finally:
         os.close(lock)
+
+
+def stored_secret(data_dir: Path, name: str) -> str | None:
+    """The secret of that name in DATA_DIR/secrets.json; None where there is none."""
+    path = data_dir / "secrets.json"
+    try:
+        found: Any = json.loads(path.read_text(encoding="utf-8")).get(name)
+    except FileNotFoundError:
+        return None
+    except ValueError as exc:
+        raise ConfigurationError(f"{path} is not valid JSON: {exc}") from exc
+    return None if found is None else str(found)
 
 
 def settings_markdown() -> str:

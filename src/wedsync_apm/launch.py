@@ -23,7 +23,7 @@ from wedsync_apm.db.embedded import EmbeddedPostgres
 from wedsync_apm.db.logins import role_conninfo
 from wedsync_apm.errors import ConfigurationError
 from wedsync_apm.preparation import Place, Preparation, Prepared, Task
-from wedsync_apm.runtime import Runtime, remove_runtime, write_runtime
+from wedsync_apm.runtime import Runtime, remove_runtime, require_restored, write_runtime
 from wedsync_apm.selfwatch.watcher import SelfWatch
 from wedsync_apm.supervise import Guard, Program, Supervisor, only_one
 from wedsync_apm.telemetry import get_logger
@@ -135,6 +135,8 @@ class _Run:
             pids=self.pids,
         )
         self.selfwatch.start()
+        if self.postgres is not None and settings.backup_to:
+            self.supervisor.start(self.child("archive", ["backup", "archive"], None))
         if self.options.with_demo:
             arguments = ["simulate", *self.options.simulate_arguments]
             self.supervisor.start(self.child("simulate", arguments, "apm_engine"))
@@ -144,6 +146,7 @@ class _Run:
         if self.settings.database_url is not None:
             return
         settings = self.settings
+        require_restored(settings.data_dir)
         options = {}
         if settings.shared_buffers_mb is not None:
             options["shared_buffers"] = f"{settings.shared_buffers_mb}MB"
@@ -168,12 +171,15 @@ class _Run:
         self.watch_database()
         self.write_runtime()
 
-    def child(self, role: str, arguments: Sequence[str], login: str) -> Program:
-        """One of our processes, which enters the database with its own login only."""
+    def child(self, role: str, arguments: Sequence[str], login: str | None) -> Program:
+        """One of our processes, which enters the database with its own login only; without one it
+        is as the owner: only he may copy the whole server."""
         settings = self.settings
         environment = {
-            "DATABASE_URL": role_conninfo(settings, login),
-            "DIRECT_URL": role_conninfo(settings, login, direct=True),
+            "DATABASE_URL": role_conninfo(settings, login)
+            if login
+            else settings.database_url or "",
+            "DIRECT_URL": role_conninfo(settings, login, direct=True) if login else "",
             "DATA_DIR": str(settings.data_dir),
             "HOST": settings.host,
             "PORT": str(settings.port),

@@ -9,7 +9,11 @@ from typing import Any, Final
 
 import psutil
 
+from wedsync_apm.errors import ConfigurationError
+
 RUNTIME_FILE: Final = "runtime.json"
+UNFINISHED: Final = "restore-unfinished"
+"""In a data folder while it is being restored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,15 @@ class Runtime:
     def is_alive(self) -> bool:
         """Whether any process that is named here still runs."""
         return any(is_running(pid) for pid in self.pids.values())
+
+
+def require_restored(data_dir: Path) -> None:
+    """Raises ConfigurationError where a restore was begun and not finished: what started there
+    would tell people of the past."""
+    if (data_dir / UNFINISHED).exists():
+        raise ConfigurationError(
+            f"A restore into {data_dir} was not finished. Run `wedsync-apm backup restore` again."
+        )
 
 
 def read_runtime(data_dir: Path) -> Runtime | None:

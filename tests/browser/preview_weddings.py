@@ -137,7 +137,7 @@ def card(outcomes: str = "fail") -> ReadinessCard:
         line("contacts", "Contacts are verified", "pass" if passed else "fail",
              "1 of 3 contacts were verified more than 30 days ago."),
         line("backups", "A backup was proven by restoring it", "pass" if passed else "unknown",
-             "Backups are not made by this product yet, so it cannot know."),
+             "Backups are made, but none was restored yet to see whether it can be."),
         line("checks", "The services that matter are healthy", "pass", "All 4 are healthy."),
     ]  # fmt: skip
     report = {"id": UUID(int=9), "wedding_id": UUID(int=4), "lines": lines, "made_at": NOW}

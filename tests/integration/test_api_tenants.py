@@ -336,8 +336,14 @@ async def test_the_state_of_the_database_is_for_operators(api: Running) -> None:
     for person in ("alice", "vera", "nora"):
         async with api.as_person(person) as client:
             assert (await client.get("/api/v1/database-health")).status_code == 403
+            assert (await client.get("/api/v1/backups")).status_code == 403
     async with api.as_person("olga") as olga:
         answer = await olga.get("/api/v1/database-health")
+        backups = await olga.get("/api/v1/backups")
+    assert backups.status_code == 200, backups.text
+    assert backups.json()["backups"] == []
+    assert backups.json()["is_proven"] is False
+    assert not any(rule["holds"] for rule in backups.json()["rules"])
     assert answer.status_code == 200, answer.text
     report = answer.json()
     assert len(report["lines"]) == sum(report["counts"].values()) >= 10

@@ -19,8 +19,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
@@ -63,10 +64,21 @@ LOCK_RETRY_SECONDS: Final = 60.0
 LARGEST_LOG_BYTES: Final = 16 * 1024 * 1024
 
 
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """A cluster that is made out of a backup, where else initdb makes an empty one."""
+
+    version: int
+    """The major version that the files are of."""
+    fill: Callable[[Path], None]
+    """Puts the files into the folder."""
+
+
 class EmbeddedPostgres:
     """One server over `data_dir`; blocking, so call it from a thread when a loop runs.
 
-    `options` override single lines of postgresql.conf (tests switch `fsync` off).
+    `options` override single lines of postgresql.conf (tests switch `fsync` off). `filling` makes
+    the cluster where there is none yet.
     """
 
     def __init__(
@@ -75,11 +87,13 @@ class EmbeddedPostgres:
         *,
         pg_bin: Path | None = None,
         options: Mapping[str, str] | None = None,
+        filling: Filling | None = None,
     ) -> None:
         self.data_dir = data_dir.absolute()
         self.port = 0
         self._pg_bin = pg_bin
         self._options = dict(options or {})
+        self._filling = filling
         self._record_path = self.data_dir / "postgres.json"
         self._process: subprocess.Popen[bytes] | None = None
         self._lock: int | None = None
@@ -99,6 +113,11 @@ class EmbeddedPostgres:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
+
+    @property
+    def cluster(self) -> Path:
+        """Where the server's own files lie, once it was started."""
+        return self._data
 
     @property
     def pid(self) -> int | None:
@@ -148,9 +167,10 @@ class EmbeddedPostgres:
             record = self._read_record()
             self._data = self._data_folder(record)
             stop_left_behind(self._data)
-            binaries = reachable_binaries(
-                find_binaries(self._pg_bin, self._data_version()), self._user
-            )
+            version = self._data_version()
+            if version is None and self._filling is not None:
+                version = self._filling.version
+            binaries = reachable_binaries(find_binaries(self._pg_bin, version), self._user)
             self._password = load_or_create_secret(
                 self.data_dir, "postgres_password", lambda: secrets.token_urlsafe(32)
             )
@@ -258,6 +278,13 @@ class EmbeddedPostgres:
         scratch = self._data.with_name(f"{self._data.name}.new")
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(mode=0o700)
+        if self._filling is not None:
+            self._filling.fill(scratch)
+            if self._user:
+                for path in (scratch, *scratch.rglob("*")):
+                    os.chown(path, self._user.uid, self._user.gid, follow_symlinks=False)
+            scratch.rename(self._data)
+            return
         password_file = scratch.with_name(f"{scratch.name}.password")
         password_file.unlink(missing_ok=True)
         descriptor = os.open(password_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

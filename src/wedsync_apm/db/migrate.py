@@ -28,6 +28,7 @@ from wedsync_apm.db.fingerprint import (
     take_fingerprint,
 )
 from wedsync_apm.db.migrations import (
+    Creations,
     Migration,
     Phase,
     creations,
@@ -188,6 +189,11 @@ def login_conninfo(conninfo: str, role: str, password: str) -> str:
 
 # The files of an installed release do not change while it runs; the ready page asks often.
 _own_migrations = cache(load_migrations)
+
+
+def known_creations() -> Creations:
+    """The names of what this release makes, for `take_fingerprint`."""
+    return creations(_own_migrations())
 
 
 def _loaded(migrations: Sequence[Migration] | None) -> tuple[Migration, ...]:

@@ -28,6 +28,8 @@ def tuning(memory: int) -> dict[str, str]:
         "wal_buffers": "16MB",
         "min_wal_size": "256MB",
         "max_wal_size": "2GB",
+        # What no archive has fetched yet is kept for it up to here; a disk that fills is worse.
+        "max_slot_wal_keep_size": "4GB",
         "checkpoint_timeout": "15min",
         "checkpoint_completion_target": "0.9",
         "random_page_cost": "1.1",

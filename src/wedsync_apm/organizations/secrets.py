@@ -21,7 +21,7 @@ from uuid import UUID
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from wedsync_apm.config import Settings, load_or_create_secret
+from wedsync_apm.config import Settings, load_or_create_secret, stored_secret
 from wedsync_apm.errors import ConfigurationError, WedSyncError
 
 KEY_BYTES: Final = 32
@@ -143,6 +143,16 @@ class Keyring:
             key, _join("code hash", purpose, subject.hex, code), hashlib.sha256
         ).digest()
 
+    def subkey(self, purpose: str, key_id: str) -> bytes:
+        """A key for one purpose, made from the master key of that id.
+
+        Raises SecretUnreadable where that is none of ours.
+        """
+        master = self._keys.get(key_id)
+        if master is None:
+            raise SecretUnreadable(f"There is no master key {key_id} here.")
+        return hmac.new(master, _join("subkey", purpose), hashlib.sha256).digest()
+
     def _wrap(self, organization_id: UUID, data_key: bytes) -> WrappedKey:
         binding = _join("data key", organization_id.hex)
         return WrappedKey(_seal(self._keys[self.key_id], data_key, binding), self.key_id)
@@ -164,11 +174,27 @@ def load_keyring(settings: Settings) -> Keyring:
     """
     if settings.master_key is not None:
         return Keyring(settings.master_key)
-    stored = load_or_create_secret(
+    load_or_create_secret(
         settings.data_dir,
         "master_key",
         lambda: base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode(),
     )
+    return keyring_of(settings)
+
+
+def keyring_of(settings: Settings) -> Keyring:
+    """The same where a key must be there already: one that was made now would open nothing.
+
+    Raises ConfigurationError where there is none.
+    """
+    if settings.master_key is not None:
+        return Keyring(settings.master_key)
+    stored = stored_secret(settings.data_dir, "master_key")
+    if stored is None:
+        raise ConfigurationError(
+            f"There is no master key in {settings.data_dir}. Set WEDSYNC_APM_MASTER_KEY, or "
+            "…_FILE, to the one of the installation."
+        )
     try:
         return Keyring(base64.b64decode(stored, validate=True))
     except binascii.Error as exc:

@@ -17,7 +17,16 @@ select
     pg_database_size(d.datid)::float8 as database_bytes,
     (select wal_bytes from pg_stat_wal)::float8 as wal_bytes_total,
     (select count(*) from pg_locks where not granted)::float8 as waiting_locks,
-    age(b.datfrozenxid)::float8 as transaction_id_age
+    age(b.datfrozenxid)::float8 as transaction_id_age,
+    -- nothing, where no backups are made
+    (
+        select max(extract(epoch from now() - coalesce(k.kept_until, k.failing_since)))::float8
+        from apm_private.backup_archives as k where k.looked_at > now() - interval '1 day'
+    ) as archive_lag_seconds,
+    (
+        select extract(epoch from now() - max(k.finished_at))::float8
+        from apm_private.backups as k where k.removed_at is null
+    ) as backup_age_seconds
 from pg_stat_database as d
 join pg_database as b on b.oid = d.datid
 cross join apm_private.read_activity() as a

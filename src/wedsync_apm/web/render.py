@@ -30,6 +30,7 @@ EXTRAS = (
     ("guard", "/platform/guard"),
     ("database", "/platform/database"),
     ("report", "/platform/report"),
+    ("backups", "/platform/backups"),
 )
 """The pages beside the bar's five; More lists them on a phone."""
 

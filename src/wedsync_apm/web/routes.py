@@ -93,6 +93,7 @@ HANDLERS: Final[tuple[ControllerRouterHandler, ...]] = (
     entry.static_file,
     platform.database_page,
     platform.report_page,
+    platform.backups_page,
 )
 
 PAGE_BODY_BYTES: Final = 64 * 1024

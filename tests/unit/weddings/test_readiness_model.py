@@ -78,6 +78,16 @@ def test_what_the_product_cannot_know_is_unknown_even_when_all_else_is_well() ->
         ({"rotas": 0}, "on_call", "unknown", "no rota"),
         ({"drill_days": None, "has_drills": False}, "drilled", "unknown", "held each month"),
         ({"drill_days": 35}, "drilled", "unknown", "The last drill was 35 days ago"),
+        ({}, "backups", "unknown", "No backups are made"),
+        ({"has_backups": True}, "backups", "unknown", "none was restored yet"),
+        ({"has_backups": True, "backup_days": 6}, "backups", "pass", "within a week"),
+        ({"has_backups": True, "backup_days": 7}, "backups", "unknown", "7 days ago"),
+        (
+            {"has_backups": True, "backup_days": 1, "is_backup_bad": True},
+            "backups",
+            "fail",
+            "could not be restored",
+        ),
         ({"drill_days": 34}, "drilled", "pass", "All 3 people answered"),
         ({"drill_called": 4}, "drilled", "fail", "1 of 4 people did not answer"),
         ({"drill_in_time": 2}, "drilled", "fail", "1 of 3 people answered the last drill later"),
@@ -149,13 +159,18 @@ facts = st.builds(
 def test_a_report_is_the_worst_of_its_lines_and_every_line_has_a_reason(found: Facts) -> None:
     report = make_report(found)
     kinds = {line.outcome for line in report.lines}
-    assert report.outcome is (Outcome.FAIL if Outcome.FAIL in kinds else Outcome.UNKNOWN)
+    worst = (one for one in (Outcome.FAIL, Outcome.UNKNOWN, Outcome.PASS) if one in kinds)
+    assert report.outcome is next(worst)
     assert all(line.reason.endswith(".") for line in report.lines)
     assert [line.key for line in report.lines].count("contacts") == 1
     # Nothing is said to be well that nobody looked at.
     assert found.contacts or outcomes(report)["contacts"] == "fail"
     assert found.checks or outcomes(report)["checks"] != "pass"
-    assert outcomes(report)["backups"] == "unknown"
+    if outcomes(report)["backups"] == "pass":
+        assert found.has_backups
+        assert found.backup_days is not None
+        assert found.backup_days < 7
+        assert not found.is_backup_bad
     if outcomes(report)["on_call"] == "pass":
         assert found.contacts
         assert found.rungs

@@ -1,4 +1,4 @@
-"""The database's health and the whole report, for the platform's own people."""
+"""The database's health, the whole report and the backups, for the platform's own people."""
 
 import asyncio
 from dataclasses import replace
@@ -6,9 +6,12 @@ from typing import Final
 
 from litestar import get
 
+from wedsync_apm.backups.standing import stand
+from wedsync_apm.backups.store import read_overview
 from wedsync_apm.errors import Forbidden
 from wedsync_apm.health.report import Member, take_report
 from wedsync_apm.organizations.identity import actor_of
+from wedsync_apm.web.build.backups import build_backups
 from wedsync_apm.web.build.report import build_database, build_guard, build_report
 from wedsync_apm.web.pages.frame import Html, PageRequest, visit, web_of
 from wedsync_apm.web.session import identify
@@ -29,6 +32,16 @@ async def database_page(request: PageRequest) -> Html:
 async def report_page(request: PageRequest) -> Html:
     """Every line of the report with the statement that measured it."""
     return await _page(request, "report")
+
+
+@get("/platform/backups")
+async def backups_page(request: PageRequest) -> Html:
+    """Could everything be given back, how much would be lost, and how long would it take?"""
+    async with visit(request) as here:
+        if not here.is_operator:
+            raise Forbidden
+        view = build_backups(stand(await read_overview(here.cx)), here.zone)
+        return here.page("report.html", "backups", view)
 
 
 async def _page(request: PageRequest, active: str) -> Html:

@@ -29,6 +29,7 @@ WORDS: Final[Mapping[str, str]] = {
     "more.freeze_note": "May something be changed now?",
     "more.guard_note": "How closely does the platform watch?",
     "more.database_note": "Is the database well?",
+    "more.backups_note": "Could everything be given back?",
     "more.report_note": "Every figure measured, with its statement",
     "more.docs": "For integrators",
     "more.docs_note": "API reference",

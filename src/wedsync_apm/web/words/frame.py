@@ -20,6 +20,7 @@ WORDS: Final[Mapping[str, str]] = {
     "nav.guard": "Guard mode",
     "nav.database": "Database",
     "nav.report": "Health report",
+    "nav.backups": "Backups",
     "nav.yours": "Also here",
     "nav.open#one": "{n} open problem",
     "nav.open#other": "{n} open problems",

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 DRILL_DAYS: Final = 35
 """A drill tells of the present for so long: one each month is enough."""
+PROVEN_DAYS: Final = 7
+"""So does a backup that was restored."""
 AGAIN: Final = timedelta(minutes=30)
 """After a report that failed, until the next one."""
 
@@ -76,6 +78,11 @@ class Facts:
     drill_in_time: int
     has_drills: bool
     """Whether drills are held by themselves."""
+    backup_days: int | None = None
+    """Days since a backup was last proven by restoring it; None for never."""
+    is_backup_bad: bool = False
+    """Whether the last one that was tried could not be restored whole."""
+    has_backups: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +128,7 @@ def make_report(facts: Facts) -> Report:
         (
             "backups",
             "A backup was proven by restoring it",
-            (Outcome.UNKNOWN, "Backups are not made by this product yet, so it cannot know."),
+            _backups(facts),
         ),
     )
     return Report(tuple(Line(key, title, *answer) for key, title, answer in answers))
@@ -237,6 +244,24 @@ def _drilled(facts: Facts) -> Answer:
         Outcome.PASS,
         f"All {facts.drill_called} people answered the last drill within two minutes.",
     )
+
+
+def _backups(facts: Facts) -> Answer:
+    if facts.is_backup_bad:
+        return Outcome.FAIL, "The last backup that was tried could not be restored whole."
+    if not facts.has_backups:
+        return Outcome.UNKNOWN, "No backups are made here that the platform knows of."
+    if facts.backup_days is None:
+        return (
+            Outcome.UNKNOWN,
+            "Backups are made, but none was restored yet to see whether it can be.",
+        )
+    if facts.backup_days >= PROVEN_DAYS:
+        return (
+            Outcome.UNKNOWN,
+            f"A backup was last restored {facts.backup_days} days ago, so nobody knows of today's.",
+        )
+    return Outcome.PASS, "A backup was restored within a week, and everything was there."
 
 
 def _checks(facts: Facts) -> Answer:

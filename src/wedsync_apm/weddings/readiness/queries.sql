@@ -23,12 +23,15 @@ for update of t skip locked
 -- What is known of a wedding's readiness.
 select f.contacts, f.unverified, f.stale, f.rungs, f.empty_rungs, f.tested, f.failing, f.checks, f.red, f.troubled,
     f.unseen, h.silences, h.works, h.inhibitions, f.initials, f.time_zone, o.rotas, o.open_rotas, o.open_minutes, o.unreachable, o.thin,
-    d.drill_days, d.drill_called, d.drill_answered, d.drill_in_time, d.has_drills
+    d.drill_days, d.drill_called, d.drill_answered, d.drill_in_time, d.has_drills,
+    extract(day from %(at)s::timestamptz - b.proven_at)::int as backup_days,
+    b.is_last_proof_good is false as is_backup_bad, b.destinations > 0 as has_backups
 from apm_private.readiness_facts(
     %(organization_id)s::uuid, %(wedding_id)s::uuid, %(wedding_date)s::date, %(at)s::timestamptz
 ) as f
 cross join lateral apm_private.on_call_facts(%(organization_id)s, f.starts_at, f.ends_at) as o
 cross join lateral apm_private.drill_facts(%(organization_id)s, %(at)s) as d
+cross join apm_private.backup_facts(%(at)s) as b
 cross join lateral apm_private.holding_facts(
     %(organization_id)s, %(wedding_id)s, %(wedding_date)s, f.starts_at, f.ends_at, %(at)s
 ) as h
@@ -104,11 +107,13 @@ select f.organization_id, case when k.is_told then f.wedding_date end as wedding
     case when k.is_told then f.due_at end as due_at, f.contacts, f.unverified, f.stale, f.rungs, f.empty_rungs, f.tested,
     f.failing, f.checks, f.red, f.troubled, f.unseen, h.silences, h.works, h.inhibitions, o.rotas,
     o.open_rotas, o.open_minutes, o.unreachable, o.thin, d.drill_days, d.drill_called, d.drill_answered, d.drill_in_time,
-    d.has_drills, now() as at
+    d.has_drills, extract(day from now() - b.proven_at)::int as backup_days,
+    b.is_last_proof_good is false as is_backup_bad, coalesce(b.destinations, 0) > 0 as has_backups, now() as at
 from public.apm_readiness_facts(%(wedding_id)s::uuid, now()) as f
 cross join lateral public.apm_on_call_facts(%(wedding_id)s, f.starts_at, f.ends_at) as o
 cross join public.apm_holding_facts(%(wedding_id)s, now()) as h
 cross join public.apm_drill_facts(%(wedding_id)s, now()) as d
+left join public.apm_backup_facts(now()) as b on true
 cross join lateral (select f.organization_id = any (public.apm_current_organization_ids())) as k (is_told)
 
 -- ask_again --
