@@ -17,8 +17,9 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from tests.acceptance.test_up import Product, end, free_port, start
+from tests.acceptance.test_up import Product, end, start
 from tests.support.client_venv import client_python
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
@@ -75,7 +76,7 @@ class Shop:
 
     def newest(self, metric: str) -> list[dict[str, Any]]:
         parts = urlsplit(self.url)
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=20)
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
         connection.request(
             "GET",
             f"/api/v1/query?metric={quote(metric)}",
@@ -89,7 +90,7 @@ class Shop:
         return series
 
     def wait_for(self, metric: str, value: float) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while True:
             found = self.newest(metric)
             if value in [point[1] for one in found for point in one["points"]]:
@@ -136,9 +137,7 @@ def udp_port(shop: Shop, product: Product) -> Iterator[str]:
     (block,) = (block for block in blocks() if block.marks == ("listens",))
     setting, command = block.text.split(" ", 1)
     assert command.strip() == "make demo"
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(free_port(socket.SOCK_DGRAM))
     name, _, value = setting.partition("=")
     value = value.replace(UDP_PORT, port).replace("$KEY", shop.environment["KEY"])
     product.process.send_signal(signal.SIGINT)
@@ -161,7 +160,7 @@ def run(shop: Shop, block: Block, before: str = "") -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=120,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

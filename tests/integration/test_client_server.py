@@ -4,7 +4,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -21,6 +20,7 @@ from urllib.parse import urlencode
 import pytest
 
 from tests.support.people import connect
+from tests.support.ports import free_port
 from tests.support.postgres import Database, PostgresServer
 from tests.support.serving import World, populate
 from wedsync_apm.client import Client, Rejection
@@ -73,7 +73,7 @@ class Product:
     def kill(self) -> None:
         assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(60)
 
     def series(self, metric: str, **query: object) -> list[dict[str, Any]]:
         """What people read through the API."""
@@ -81,7 +81,7 @@ class Product:
         request = urllib.request.Request(  # noqa: S310
             f"{self.url}/api/v1/query_range?{text}", headers={"X-API-Key": self.world.keys["read"]}
         )
-        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
             found: list[dict[str, Any]] = json.load(answer)["series"]
         return found
 
@@ -101,9 +101,7 @@ def one_for_all(
     server: PostgresServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Product]:
     folder = tmp_path_factory.mktemp("product")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     with server.clone() as database:
         for role, password in database.passwords.items():
             load_or_create_secret(folder, f"{role}_password", partial(str, password))
@@ -131,7 +129,7 @@ def test_what_a_shop_records_is_what_people_read(product: Product) -> None:
         client.gauge("old", 1, at=time.time() - 8 * 24 * 3600)
         with client.timer("checkout_time"):
             pass
-        assert client.flush(20)
+        assert client.flush(60)
         assert client.stats().sent == 4
         assert client.stats().rejected == 1
     (basket,) = product.series("shop.basket", agg="last")
@@ -200,7 +198,7 @@ def test_a_key_of_the_wrong_scope_keeps_the_samples_for_a_better_one(
     wrong = Client(product.url, product.world.keys["read"], service_name="shop", queue_dir=tmp_path)
     wrong.gauge("held", 7)
     assert not wrong.flush(2)
-    assert "403" in str(wrong.stats().problem)
+    until(lambda: "403" in str(wrong.stats().problem))
     wrong.close()
     with Client(
         product.url,
@@ -209,7 +207,7 @@ def test_a_key_of_the_wrong_scope_keeps_the_samples_for_a_better_one(
         queue_dir=tmp_path,
         previous_keys=[product.world.keys["read"]],
     ) as right:
-        assert right.flush(10)
+        assert right.flush(60)
         until(lambda: product.values("held") == [7])
 
 

@@ -16,11 +16,12 @@ import psutil
 import pytest
 
 from tests.support.people import connect
+from tests.support.ports import free_port
 from tests.support.postgres import Database
-from tests.support.serve_process import ServeProcess, free_port, until
+from tests.support.serve_process import ServeProcess, until
 from tests.support.serving import World, populate
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 Serve = Callable[..., ServeProcess]
 
@@ -127,7 +128,7 @@ def test_what_was_acknowledged_survives_the_kill_of_one_process_which_comes_back
         value = first
         while not is_over.is_set():
             try:
-                connection = socket.create_connection(("127.0.0.1", serving.port), timeout=20)
+                connection = socket.create_connection(("127.0.0.1", serving.port), timeout=60)
             except OSError as exc:
                 refused.append(exc)
                 return
@@ -198,7 +199,7 @@ def test_all_stop_in_grace(serve: Serve, world: World) -> None:
     serving.terminate()
     for thread in threads:
         thread.join(60)
-    assert serving.running.wait(30) == 0
+    assert serving.running.wait(60) == 0
     assert not any(fork.is_running() for fork in forks)
     assert others <= {503}, serving.log
     assert acknowledged <= set(serving.stored())
@@ -257,9 +258,9 @@ def test_what_waits_for_its_commit_in_either_process_is_answered_before_the_end(
         until(lambda: not accepts(serving.port))
         holder.rollback()
         for thread in threads:
-            thread.join(30)
+            thread.join(60)
     assert answers == [202] * 8
-    assert serving.running.wait(30) == 0
+    assert serving.running.wait(60) == 0
     assert sorted(serving.stored()) == list(range(8))
 
 
@@ -305,7 +306,7 @@ def test_telemetry_is_of_all_and_never_falls_when_a_process_is_killed(
         assert serving.telemetry()["wedsync_apm_database_up"] == 1
     for fork in serving.forks():
         fork.kill()
-        fork.wait(30)
+        fork.wait(60)
         assert serving.telemetry()[name] == 40
         until(partial(is_replaced, serving, fork.pid))
         assert serving.telemetry()[name] == 40
@@ -368,5 +369,5 @@ def test_settings_that_cannot_work_end_it_with_a_word(
     )
     with pytest.raises(AssertionError):
         serving.start()
-    assert serving.running.wait(30) == 2
+    assert serving.running.wait(60) == 2
     assert "JWKS" in serving.log

@@ -17,11 +17,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.people import connect
+from tests.support.ports import free_port
 from tests.support.postgres import Database
 from tests.support.serving import World, populate
 from wedsync_apm.config import load_or_create_secret
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 class Serving:
@@ -29,9 +30,7 @@ class Serving:
 
     def __init__(self, database: Database, folder: Path) -> None:
         self.database, self.world = database, populate(database)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         for role, password in database.passwords.items():
             load_or_create_secret(folder, f"{role}_password", partial(str, password))
         command = [sys.executable, "-m", "wedsync_apm", "serve", "--port", str(self.port)]
@@ -71,7 +70,7 @@ def until(condition: Callable[[], object], seconds: float = 60) -> None:
 
 
 def connected(port: int) -> closing[http.client.HTTPConnection]:
-    return closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20))
+    return closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60))
 
 
 def post(connection: http.client.HTTPConnection, world: World, value: int) -> int:
@@ -108,7 +107,7 @@ def test_under_load_everything_acknowledged_is_there_and_nobody_gets_another_ans
     serving.process.send_signal(signal.SIGTERM)
     for thread in threads:
         thread.join(60)
-    assert serving.process.wait(30) == 0
+    assert serving.process.wait(60) == 0
     assert others <= {503}
     assert acknowledged <= serving.stored()
 
@@ -137,9 +136,9 @@ def test_a_request_that_waits_for_its_commit_is_answered_before_the_end(serving:
         serving.process.send_signal(signal.SIGTERM)
         until(lambda: not _accepts(serving.port))
         holder.rollback()
-        thread.join(30)
+        thread.join(60)
     assert answers == [202]
-    assert serving.process.wait(30) == 0
+    assert serving.process.wait(60) == 0
     assert serving.stored() == {7.0}
 
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from benchmarks.peers import PeerMissing, find_peer, in_ci
 
-from tests.support.prometheus import free_port
+from tests.support.ports import free_port
 
 PROGRAM: Final = "prometheus-alertmanager"
 TEMPLATE: Final = "usr/share/prometheus/alertmanager/default.tmpl"

@@ -216,7 +216,7 @@ async def outbox_of(
     vapid: Vapid | None = None,
     keyring: Keyring = KEYRING,
     owner: str = "sender",
-    call_seconds: float = 2.0,
+    call_seconds: float = 30.0,
     **options: Any,
 ) -> AsyncIterator[Sender]:
     """A sender that may reach this machine; everything it began is recorded at the end."""

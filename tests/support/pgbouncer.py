@@ -13,6 +13,7 @@ from typing import Final
 
 import pytest
 
+from tests.support.ports import free_port
 from wedsync_apm.db.binaries import run_as, server_user
 
 PROGRAM: Final = Path("usr/sbin/pgbouncer")
@@ -68,9 +69,7 @@ def pooler(port: int, folder: Path, passwords: Mapping[str, str]) -> Iterator[in
     user = server_user()
     home = folder / "pgbouncer"
     home.mkdir(mode=0o700)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        own_port = int(probe.getsockname()[1])
+    own_port = free_port()
     (home / "users.txt").write_text(
         "".join(f'"{role}" "{password}"\n' for role, password in passwords.items())
     )
@@ -103,7 +102,7 @@ server_idle_timeout = 5
         yield own_port
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def _wait_until_open(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

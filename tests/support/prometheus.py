@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 from benchmarks.peers import PeerMissing, find_peer, in_ci
+
+from tests.support.ports import free_port
 
 
 def find_program(name: str) -> Path:
@@ -21,13 +22,6 @@ def find_program(name: str) -> Path:
         if in_ci():
             raise
         pytest.skip(f"not measured: {missing}")
-
-
-def free_port() -> int:
-    """A port that is free at this moment."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @asynccontextmanager

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 import psutil
 
 from tests.support.people import connect
+from tests.support.ports import free_port
 from tests.support.postgres import Database
 from wedsync_apm.config import PREFIX, load_or_create_secret
 
@@ -27,13 +27,6 @@ def until(condition: Callable[[], object], seconds: float = 60) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not come to that in time"
         time.sleep(0.02)
-
-
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A port that nobody has at the moment."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
@@ -77,7 +70,7 @@ class ServeProcess:
     def kill(self) -> None:
         """Without a warning."""
         self.running.kill()
-        self.running.wait(30)
+        self.running.wait(60)
 
     def end(self) -> None:
         """However it stands: nothing of it is left."""
@@ -104,7 +97,7 @@ class ServeProcess:
 
     def telemetry(self) -> dict[str, float]:
         """What `/metrics` says, by name and labels as they stand there."""
-        with urllib.request.urlopen(f"{self.url}/metrics", timeout=20) as answer:  # noqa: S310
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=60) as answer:  # noqa: S310
             text = answer.read().decode()
         found = re.findall(r"^([a-z_]+(?:\{.*\})?) (\S+)$", text, re.MULTILINE)
         return {name: float(value) for name, value in found}

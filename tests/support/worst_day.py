@@ -1,9 +1,10 @@
 """An HTTP server that behaves as other people's servers do on their worst day.
 
 The path says how: /status/503, /status/429/7 (with Retry-After: 7), /ok, /says/403/<words>, /huge,
-/slow-head, /slow-body, /drip, /reset, /close, /half, /garbage, /long-head, /redirect/3,
+/held, /slow-head, /slow-body, /drip, /reset, /close, /half, /garbage, /long-head, /redirect/3,
 /to?<address>. Paths may go on after that, so that a test can hide a secret in them. Every request
-that was read stands in `requests`.
+that was read stands in `requests`. What is held has no answer: its connection ends when the test
+says so.
 """
 
 import asyncio
@@ -41,6 +42,15 @@ class WorstDay:
         for task in cut:
             task.cancel()
         await asyncio.gather(*cut, return_exceptions=True)
+    held: list[asyncio.Event] = field(default_factory=list)
+    """For each request to /held, the oldest first: set, it ends."""
+    holds: bool = True
+
+    def release(self) -> None:
+        """Ends what is held, and holds nothing any more."""
+        self.holds = False
+        for one in self.held:
+            one.set()
 
     def url(self, path: str) -> str:
         return f"{self.scheme}://{self.host}:{self.port}{path}"
@@ -62,7 +72,7 @@ async def worst_day(
             with suppress(ConnectionError, asyncio.IncompleteReadError, TimeoutError):
                 seen = await _read(reader)
                 day.requests.append(seen)
-                await _behave(seen, writer)
+                await _behave(day, seen, writer)
         except asyncio.CancelledError:
             pass
         finally:
@@ -89,7 +99,9 @@ async def _read(reader: asyncio.StreamReader) -> Seen:
     return Seen(method, path, headers, body)
 
 
-async def _behave(seen: Seen, writer: asyncio.StreamWriter) -> None:  # noqa: PLR0912
+async def _behave(  # noqa: PLR0912
+    day: WorstDay, seen: Seen, writer: asyncio.StreamWriter
+) -> None:
     match seen.path.partition("?")[0].split("/")[1:]:
         case ["status", status, *rest]:
             extra = f"Retry-After: {unquote(rest[0])}\r\n" if rest else ""
@@ -108,6 +120,10 @@ async def _behave(seen: Seen, writer: asyncio.StreamWriter) -> None:  # noqa: PL
             for _ in range(1600):
                 writer.write(b"x" * 65536)
                 await writer.drain()
+        case ["held", *_]:
+            if day.holds:
+                day.held.append(asyncio.Event())
+                await day.held[-1].wait()
         case ["slow-head", *_]:
             await asyncio.sleep(60)
         case ["slow-body", *_]:
