@@ -139,4 +139,4 @@ def open_stage(database: Database, data_dir: Path) -> Iterator[Stage]:
         thread.start()
         yield Stage(f"http://127.0.0.1:{port}", database.owner, data_dir)
         server.should_exit = True
-        thread.join(10)
+        thread.join(60)

@@ -57,4 +57,4 @@ def open_whole(database: Database, data_dir: Path) -> Iterator[Stage]:
         yield Stage(f"http://127.0.0.1:{port}", database.owner, data_dir)
         for server in servers:
             server.should_exit = True
-        thread.join(30)
+        thread.join(60)

@@ -32,7 +32,7 @@ SCRIPTS: Final = 60
 UNITS: Final = 9
 AFTERWARDS: Final = 8
 """Long enough for a repeat."""
-UNIT_SECONDS: Final = (0.8, 0.8, 1.6, 3.2)
+UNIT_SECONDS: Final = (0.8, 1.6, 3.2, 6.4)
 """Of one try after the other: the longer a unit, the later this machine may be."""
 WAIT, INTERVAL, REPEAT = 0.5, 2.0, 5.0
 """In units."""

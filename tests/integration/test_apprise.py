@@ -246,7 +246,7 @@ async def test_a_process_that_is_killed_is_tried_again(
     # The call that it wanted is ours, and ends as it ends.
     monkeypatch.setattr(penman, "CALL_SECONDS", 2.0)
     sending = asyncio.create_task(send(tools, own(day, "/slow-head")))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not day.requests:
             await asyncio.sleep(0.01)
     for one in children():

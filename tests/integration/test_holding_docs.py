@@ -63,7 +63,7 @@ async def _sh(command: str, url: str, folder: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         "sh", "-c", command, env={"URL": url, "PATH": "/usr/bin:/bin"}, cwd=folder
     )
-    assert await asyncio.wait_for(process.wait(), 30) == 0
+    assert await asyncio.wait_for(process.wait(), 60) == 0
 
 
 def test_every_difference_has_its_test() -> None:

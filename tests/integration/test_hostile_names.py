@@ -107,7 +107,7 @@ async def world() -> AsyncIterator[World]:
         mail = await stack.enter_async_context(worst_mail())
         phone = await stack.enter_async_context(worst_phone())
         egress = await stack.enter_async_context(
-            aclosing(EgressClient(EgressPolicy.parse(["127.0.0.1"]), total_seconds=10.0))
+            aclosing(EgressClient(EgressPolicy.parse(["127.0.0.1"]), total_seconds=30.0))
         )
         tools = Tools(
             egress,

@@ -44,7 +44,7 @@ async def test_what_a_crowd_needed_is_closed_after_it(
             async with pool.connection():
                 await together.wait()
 
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await asyncio.gather(*(take() for _ in range(4)))
             assert pool.get_stats()["pool_size"] == 4
             while pool.get_stats()["pool_size"] > 1:

@@ -114,7 +114,7 @@ async def test_listening_survives_a_cut_and_tells_of_the_gap(database: Database)
             row = await cursor.fetchone()
             return row[0] if row else None
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (pid := await listener()) is None:
                 await asyncio.sleep(0.02)
             await owner.execute("notify apm_live, 'one'")

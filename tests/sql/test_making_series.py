@@ -223,7 +223,7 @@ async def test_an_organization_that_goes_meanwhile_leaves_nothing(place: Place) 
         cx.execute("delete from organizations where id = %s", (going,))
         making = asyncio.create_task(resolve(place.writer, series(going, "meanwhile")))
         with connect(place.superuser) as seeing:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while not seeing.execute(
                     "select from pg_locks where not granted and locktype = 'transactionid'"
                 ).fetchall():
@@ -299,7 +299,7 @@ async def rows_read(cx: Connection, writer: str, parts: Sequence[Sequence[Series
         "select from pg_stat_activity"
         " where application_name = 'wedsync-apm/writer' and datname = current_database()"
     )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while cx.execute(gone).fetchall():
             await asyncio.sleep(0.01)
     (row,) = cx.execute(

@@ -18,8 +18,8 @@ from tests.support.ports import free_port
 
 PROGRAM: Final = "prometheus-alertmanager"
 TEMPLATE: Final = "usr/share/prometheus/alertmanager/default.tmpl"
-QUIET_SECONDS: Final = 1.2
-"""Six of its ticks without a word are taken for silence."""
+QUIET_SECONDS: Final = 2.0
+"""Ten of its ticks without a word are taken for silence."""
 CONFIG: Final[dict[str, Any]] = {
     "global": {"resolve_timeout": "1h"},
     "route": {
@@ -145,7 +145,7 @@ class Alertmanager:
     async def settle(self) -> list[tuple[dict[str, str], str]]:
         """What it has told since the last time, when it has nothing more to tell."""
         loop = asyncio.get_running_loop()
-        deadline, count, quiet_since = loop.time() + 30, len(self.heard), loop.time()
+        deadline, count, quiet_since = loop.time() + 60, len(self.heard), loop.time()
         while loop.time() - quiet_since < QUIET_SECONDS:
             assert loop.time() < deadline, "it goes on telling"
             await asyncio.sleep(0.05)

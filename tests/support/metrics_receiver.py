@@ -59,7 +59,7 @@ class Receiver:
             self._changed.notify_all()
         return reply
 
-    def wait_for(self, condition: Callable[[], bool], seconds: float = 20) -> None:
+    def wait_for(self, condition: Callable[[], bool], seconds: float = 60) -> None:
         """Waits until a request makes it true."""
         with self._changed:
             assert self._changed.wait_for(condition, seconds), (len(self.requests), self.stored)

@@ -50,14 +50,14 @@ async def prometheus_server(folder: Path) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def _until_ready(client: httpx.AsyncClient) -> None:
-    for _ in range(600):
+    for _ in range(1200):
         try:
             if (await client.get("/-/ready")).status_code == 200:
                 return
         except httpx.TransportError:
             pass
         await asyncio.sleep(0.05)
-    raise AssertionError("Prometheus did not come up in 30 s")
+    raise AssertionError("Prometheus did not come up in 60 s")
 
 
 @asynccontextmanager
@@ -94,7 +94,7 @@ async def promtool(*arguments: str) -> tuple[int, str]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    out, _ = await asyncio.wait_for(process.communicate(), 30)
+    out, _ = await asyncio.wait_for(process.communicate(), 60)
     return process.returncode or 0, out.decode()
 
 

@@ -35,6 +35,9 @@ class WorstDay:
     requests: list[Seen] = field(default_factory=list)
     connections: int = 0
     serving: set[asyncio.Task[None]] = field(default_factory=set)
+    held: list[asyncio.Event] = field(default_factory=list)
+    """For each request to /held, the oldest first: set, it ends."""
+    holds: bool = True
 
     async def hang_up(self) -> None:
         """Cuts the connections that are open."""
@@ -42,9 +45,6 @@ class WorstDay:
         for task in cut:
             task.cancel()
         await asyncio.gather(*cut, return_exceptions=True)
-    held: list[asyncio.Event] = field(default_factory=list)
-    """For each request to /held, the oldest first: set, it ends."""
-    holds: bool = True
 
     def release(self) -> None:
         """Ends what is held, and holds nothing any more."""
