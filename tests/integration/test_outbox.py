@@ -290,8 +290,8 @@ async def test_what_does_not_go_through_is_tried_again_later(
         delays.append((row["due_at"] - at).total_seconds())
         assert await run(outbox, row["due_at"] - timedelta(milliseconds=400)) == 0
         at = row["due_at"]
-    assert 0.5 <= delays[0] <= 3
-    assert all(10 <= delay <= 95 for delay in delays[6:])
+    assert 0.5 <= delays[0] <= 1.5
+    assert all(10 <= delay <= 90 for delay in delays[6:])
     assert await world.attempts(call) == ["retry"] * 8
     events = await world.run(
         "select message from public.apm_incident_events where kind = 'delivery'"

@@ -8,11 +8,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import pytest
 from psycopg.types.json import Jsonb
 
 from tests.support.postgres import Database
+from wedsync_apm.clock import RunningClock
 from wedsync_apm.db.pool import Pool, open_pool
 from wedsync_apm.egress import EgressClient, EgressPolicy
+from wedsync_apm.notify import outbox as outboxes
 from wedsync_apm.notify.mail_server import MailServer
 from wedsync_apm.notify.message import Tools
 from wedsync_apm.notify.outbox import Outbox
@@ -206,6 +209,13 @@ class Sender:
         await self.outbox.drain()
 
 
+class StandingClock(RunningClock):
+    """What is due at a moment does not depend on how busy this machine is."""
+
+    def now(self) -> datetime:
+        return self._at
+
+
 @asynccontextmanager
 async def outbox_of(
     database: Database,
@@ -217,6 +227,7 @@ async def outbox_of(
     keyring: Keyring = KEYRING,
     owner: str = "sender",
     call_seconds: float = 30.0,
+    clock: type[RunningClock] = StandingClock,
     **options: Any,
 ) -> AsyncIterator[Sender]:
     """A sender that may reach this machine; everything it began is recorded at the end."""
@@ -226,14 +237,16 @@ async def outbox_of(
         MailServer("127.0.0.1", port, "if offered", "APM <apm@wedsync.example>") if port else None
         for port in (mail_port, second_mail_port)
     )
-    async with pool, aclosing(client):
-        outbox = Outbox(
-            pool,
-            Tools(client, mail, second, telephone, vapid),
-            keyring,
-            base_url=BASE_URL,
-            lease_owner=owner,
-            **options,
-        )
-        yield Sender(outbox, pool)
-        await outbox.drain()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outboxes, "RunningClock", clock)
+        async with pool, aclosing(client):
+            outbox = Outbox(
+                pool,
+                Tools(client, mail, second, telephone, vapid),
+                keyring,
+                base_url=BASE_URL,
+                lease_owner=owner,
+                **options,
+            )
+            yield Sender(outbox, pool)
+            await outbox.drain()
