@@ -80,7 +80,7 @@ def kill_9(server: PostgresServer) -> None:
     family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     for process in family:
         os.kill(process.pid, signal.SIGKILL)
-    psutil.wait_procs(family[1:], timeout=10)
+    psutil.wait_procs(family[1:], timeout=60)
 
 
 def start_again(server: PostgresServer) -> None:

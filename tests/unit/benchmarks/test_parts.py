@@ -30,8 +30,8 @@ def test_every_part_of_the_report_can_be_run() -> None:
 
 def test_a_part_is_interrupted_after_its_time_and_stops_its_servers() -> None:
     started = time.monotonic()
-    code, printed = benchmarks._run([sys.executable, "-c", STUBBORN], 4.0)
-    assert time.monotonic() - started < 30
+    code, printed = benchmarks._run([sys.executable, "-c", STUBBORN], 10.0)
+    assert time.monotonic() - started < 50
     assert code != 0
     assert not psutil.pid_exists(int(printed))
 
