@@ -138,8 +138,22 @@ def data_dir(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def product(data_dir: Path) -> Iterator[Product]:
+def fresh(data_dir: Path) -> Iterator[Product]:
+    """Its first start."""
     running = start(data_dir, free_port())
+    yield running
+    end(running)
+
+
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("lasting") / "data"
+
+
+@pytest.fixture
+def product(lasting: Path) -> Iterator[Product]:
+    """Started again where the test before left it, whatever it did to it."""
+    running = start(lasting, free_port())
     yield running
     end(running)
 
@@ -151,7 +165,8 @@ def is_gone(process: psutil.Process) -> bool:
         return True
 
 
-def test_a_newcomer_sees_a_living_product_and_ctrl_c_leaves_nothing(product: Product) -> None:
+def test_a_newcomer_sees_a_living_product_and_ctrl_c_leaves_nothing(fresh: Product) -> None:
+    product = fresh
     runtime = product.runtime
     assert (product.data_dir / "runtime.json").stat().st_mode & 0o777 == 0o600
     assert (product.data_dir / "secrets.json").stat().st_mode & 0o777 == 0o600

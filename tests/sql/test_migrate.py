@@ -257,29 +257,19 @@ def test_a_newer_release_was_here(empty: str) -> None:
         migrate.down(empty, to="0", migrations=(FIRST, SECOND))
 
 
-def test_the_real_schema_twice_down_and_up_again(any_empty: str) -> None:
-    known = load_migrations()
-    assert migrate.up(any_empty, migrations=known) == known
-    assert migrate.up(any_empty, migrations=known) == ()
-    assert not migrate.verify(any_empty, migrations=known)
-    assert migrate.down(any_empty, to="0", migrations=known) == tuple(reversed(known))
-    with psycopg.connect(any_empty) as cx:
+def test_the_real_schema_twice_down_and_up_again(any_database: Database) -> None:
+    known, owner = load_migrations(), any_database.owner
+    assert migrate.up(owner, migrations=known) == ()
+    assert not migrate.verify(owner, migrations=known)
+    assert migrate.down(owner, to="0", migrations=known) == tuple(reversed(known))
+    with psycopg.connect(owner) as cx:
         left = cx.execute(
             "select relname from pg_class where relnamespace = 'public'::regnamespace "
             "and (relname ~ '^apm_' or relname = 'service_health_checks')"
         ).fetchall()
     assert left == []
-    assert migrate.up(any_empty, migrations=known) == known
-    assert not migrate.verify(any_empty, migrations=known)
-
-
-@pytest.fixture(params=["superuser", "plain_owner"])
-def any_empty(request: pytest.FixtureRequest) -> Iterator[str]:
-    """An empty database, once of the superuser and once of an owner who is none."""
-    name = "server" if request.param == "superuser" else "plain_owner_server"
-    running: PostgresServer = request.getfixturevalue(name)
-    with running.clone(), running.empty() as conninfo:
-        yield conninfo
+    assert migrate.up(owner, migrations=known) == known
+    assert not migrate.verify(owner, migrations=known)
 
 
 def test_the_bookkeeping_itself_is_protected(any_database: Database) -> None:

@@ -102,6 +102,7 @@ class PostgresServer:
         self._owner_password = secrets.token_urlsafe(12)
         self._numbers = itertools.count(1)
         self._has_template = False
+        self._standing: psycopg.Connection | None = None
 
     @property
     def superuser(self) -> str:
@@ -118,8 +119,24 @@ class PostgresServer:
 
     def execute(self, statement: sql.SQL | sql.Composed) -> None:
         """Runs one statement as the superuser, outside a transaction."""
-        with psycopg.connect(self.superuser, autocommit=True) as cx:
-            cx.execute(statement)
+        # On a connection that stands from test to test, unless the server was stopped meanwhile.
+        if self._standing is not None:
+            try:
+                self._standing.execute(statement)
+            except psycopg.OperationalError:
+                if not self._standing.broken:
+                    raise
+                self.hang_up()
+            else:
+                return
+        self._standing = psycopg.connect(self.superuser, autocommit=True)
+        self._standing.execute(statement)
+
+    def hang_up(self) -> None:
+        """Ends the connection that `execute` keeps."""
+        if self._standing is not None:
+            self._standing.close()
+            self._standing = None
 
     def create_database(self, *, template: str = "template0", name: str | None = None) -> str:
         """A new database that belongs to the owner; gives back its name."""
@@ -195,6 +212,7 @@ class PostgresServer:
             with maker.embedded:
                 maker.prepare_cluster()
                 maker._prepare()
+                maker.hang_up()
             made = maker.embedded.data_dir
             (made / "postgres.json").unlink()  # it says where this one was
             logins = {"roles": maker.passwords, "owner": maker._owner_password}
@@ -248,9 +266,12 @@ def running(make: Callable[[Path], S], *, durable: bool = False) -> Iterator[tup
         if shelf:
             server.take_from(shelf)
         with server.embedded:
-            if not server.copied:
-                server.prepare_cluster()
-            yield server, folder
+            try:
+                if not server.copied:
+                    server.prepare_cluster()
+                yield server, folder
+            finally:
+                server.hang_up()
 
 
 @contextmanager
