@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from tests.browser.serve_preview import start
-from tests.support.browser import ARGS, find_browser
+from tests.support.browser import ARGS, find_browser, find_quick_browser
 
 HERE = Path(__file__).parent
 
@@ -37,9 +38,9 @@ def preview_url() -> Iterator[str]:
     thread.join()
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def browser() -> AsyncIterator[Browser]:
-    """The system's Chromium, one for all tests; each makes contexts of its own and closes them.
+@asynccontextmanager
+async def launched_from(path: str | None) -> AsyncIterator[Browser]:
+    """A Chromium.
 
     Asynchronous fixtures that use it have `loop_scope="session"`. A missing browser is an error,
     never a silent skip.
@@ -47,7 +48,6 @@ async def browser() -> AsyncIterator[Browser]:
     Contexts have no service worker unless they ask for one by `service_workers="allow"`: ours has
     tests of its own, and on a slow machine it would answer every other one with what it has kept.
     """
-    path = find_browser()
     if path is None:
         raise AssertionError("no Chromium on this machine: apt-get install chromium")
     async with async_playwright() as playwright:
@@ -67,3 +67,17 @@ async def browser() -> AsyncIterator[Browser]:
         launched.new_page = new_page  # type: ignore[method-assign]
         yield launched
         await launched.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """The system's Chromium, one for all tests; each makes contexts of its own and closes them."""
+    async with launched_from(find_quick_browser()) as launched:
+        yield launched
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def whole_browser() -> AsyncIterator[Browser]:
+    """The same with all that a phone's browser has: notifications, and what can be installed."""
+    async with launched_from(find_browser()) as launched:
+        yield launched

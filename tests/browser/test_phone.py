@@ -122,9 +122,9 @@ DIFFERENCE = """async (both) => {
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def phone(browser: Browser, stage: Stage) -> AsyncIterator[Phone]:
+async def phone(whole_browser: Browser, stage: Stage) -> AsyncIterator[Phone]:
     stage.let_the_engine_breathe()
-    context = await browser.new_context(
+    context = await whole_browser.new_context(
         viewport={"width": 375, "height": 812},
         is_mobile=True,
         has_touch=True,
@@ -174,10 +174,10 @@ async def test_the_shell_is_installable(phone: Phone) -> None:
     assert {one["errorId"] for one in wrong["installabilityErrors"]} <= {"in-incognito"}
 
 
-async def test_the_icons_are_what_our_drawings_show(browser: Browser) -> None:
-    page = await browser.new_page()
+async def test_the_icons_are_what_our_drawings_show(whole_browser: Browser) -> None:
+    page = await whole_browser.new_page()
     for name in DRAWN:
-        drawn = base64.b64encode(await draw(browser, name)).decode()
+        drawn = base64.b64encode(await draw(whole_browser, name)).decode()
         stored = (STATIC / "icons" / f"{name}.png").read_bytes()
         off = await page.evaluate(DIFFERENCE, [drawn, base64.b64encode(stored).decode()])
         assert off < 2, f"{name}: run python -m tests.support.icons"
@@ -367,7 +367,7 @@ async def test_a_form_without_a_signal_is_not_sent_and_says_so(phone: Phone) -> 
 
 
 async def test_today_weighs_little_and_less_the_second_time(
-    phone: Phone, browser: Browser, stage: Stage
+    phone: Phone, whole_browser: Browser, stage: Stage
 ) -> None:
     """Over the network, headers too: the page with its chart; after it the worker and what that
     keeps."""
@@ -375,7 +375,7 @@ async def test_today_weighs_little_and_less_the_second_time(
     session = next(c for c in await phone.context.cookies() if c["name"] == "wedsync_session")
     await phone.context.close()
     stage.break_the_form()
-    fresh = await browser.new_context(
+    fresh = await whole_browser.new_context(
         viewport={"width": 375, "height": 812}, service_workers="allow", is_mobile=True
     )
     fresh.set_default_timeout(SLOW)

@@ -88,10 +88,10 @@ class Ringing:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def ringing(browser: Browser, stage: Stage) -> AsyncIterator[Ringing]:
+async def ringing(whole_browser: Browser, stage: Stage) -> AsyncIterator[Ringing]:
     stage.let_the_engine_breathe()
     stage.execute("delete from apm_contact_methods")
-    context = await browser.new_context(
+    context = await whole_browser.new_context(
         viewport={"width": 375, "height": 812},
         is_mobile=True,
         has_touch=True,
