@@ -4,8 +4,10 @@ import gc
 import ipaddress
 import os
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -108,6 +110,14 @@ def quick_passwords() -> Iterator[None]:
     """Nobody waits for the hash of a password, in this process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("wedsync_apm.organizations.passwords._HASHER", QUICK)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def certificates_read_once() -> Iterator[None]:
+    """Each client of HTTP reads all that a machine trusts: most of what many a test would do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", cache(ssl.create_default_context))
         yield
 
 
