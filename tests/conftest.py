@@ -32,14 +32,19 @@ _TESTS: Final = Path(__file__).parent
 _LONGEST: Final = (
     "sql/test_schema_migrations.py",
     "acceptance/test_up.py",
-    "browser/test_preview_pages.py",
     "sql/test_statements.py",
+    "browser/test_preview_pages.py",
+    "browser/test_pages.py",
+    "acceptance/test_first_metric.py",
     "browser/test_accessibility.py",
+    "browser/test_phone.py",
+    "integration/test_ladders.py",
     "sql/test_migrate.py",
     "integration/test_engine_killed.py",
+    "integration/test_evaluator_leases.py",
     "acceptance/test_soak.py",
-    "browser/test_pages.py",
     "integration/test_ingest_prometheus.py",
+    "integration/test_live_and_preview.py",
 )
 """The files that take most of a minute and more, the longest first."""
 _KINDS: Final = ("acceptance", "browser", "integration", "sql", "unit")
