@@ -232,7 +232,7 @@ class Steps(logging.Handler):
         self.seen: list[tuple[str, str]] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        version = getattr(record, "version", None)
+        version = str(getattr(record, "version", ""))
         if version in self._versions:
             self.seen.append((version, schema_of(self._house, self._conninfo)))
 

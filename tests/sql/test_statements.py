@@ -144,7 +144,8 @@ def test_statements_answer_quickly_on_a_full_database(
     slowest = 0.0
     with connect(database.api) as api:
         for index, organization in enumerate((ORGANIZATION_A, ORGANIZATION_B)):
-            took, whole = [], []
+            took: list[float] = []
+            whole: list[float] = []
             ends = time.monotonic() + PATIENCE
             while len(took) < TIMES or (min(took) >= LIMIT_MS and time.monotonic() < ends):
                 with acting_as(api, ADMIN_OF_BOTH):
