@@ -685,6 +685,7 @@ async def test_a_database_that_goes_away_leaves_the_call_to_its_lease(
         )
         day.release()
         await outbox.drain()
+        await outbox.pool.check()
         row = await world.delivery(call)
         # The pool comes back by itself; if it came back in time the end is recorded, else the
         # lease will say "unknown". Lost is it in neither case.
