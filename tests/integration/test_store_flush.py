@@ -132,6 +132,18 @@ async def test_several_directories_and_ends_are_one_transaction(
     assert at == {"at": START_MS + 1}
 
 
+@pytest.mark.parametrize("prepared", [True, False])
+async def test_what_need_not_be_on_the_disk_leaves_the_flush_alone(
+    writer: store.Connection, prepared: bool
+) -> None:
+    if prepared:
+        assert await store.prepare(writer)
+    await store.resolve_series(writer, [SeriesKey(A, "s", "m")], 100, prepared=prepared)
+    await store.announce_flushes(writer, "{}")
+    row = await (await writer.execute("show synchronous_commit")).fetchone()
+    assert row == {"synchronous_commit": "on"}
+
+
 async def test_a_plan_that_the_server_forgot_is_made_again(
     writer: store.Connection, engine: Connection
 ) -> None:

@@ -14,6 +14,9 @@ from wedsync_apm.errors import MalformedBody, TooLarge, UnsupportedMedia
 ENCODINGS: Final = ("identity", "gzip", "deflate", "zstd")
 """What `Content-Encoding` may say where nothing else is fixed by a protocol."""
 
+ROOM_BYTES: Final = 1024 * 1024
+"""Of a body that is unpacked where others were: two thousand series of ten labels need half."""
+
 _GZIP_OR_ZLIB: Final = zlib.MAX_WBITS | 32
 _RAW_DEFLATE: Final = -zlib.MAX_WBITS
 # Each member copies what is left: a body of a million empty ones would keep us busy for hours.
@@ -42,6 +45,41 @@ def unpack(encoding: str, body: bytes, limit: int) -> bytes:
             raise UnsupportedMedia(f"Content-Encoding {other!r} is not one of {known}.")
 
 
+class Room:
+    """Where one snappy block after the other is unpacked.
+
+    What is larger than a few pages is given back to the system when it is not needed: fetching the
+    pages anew for each body cost more than unpacking into them. One thread at a time may use it,
+    and whoever has `most_packed` bytes or more is left to another one.
+    """
+
+    def __init__(self, most_packed: int, size: int = ROOM_BYTES) -> None:
+        self._most_packed, self._size = most_packed, size
+        self._bytes = bytearray()
+
+    def unpack(self, body: bytes, limit: int) -> bytes | memoryview:
+        """As `unpack_snappy_block`; what it gives back is good until the next call.
+
+        A body that would not fit is unpacked for itself.
+        """
+        if len(body) >= self._most_packed:
+            return unpack_snappy_block(body, limit)
+        try:
+            declared = cramjam.snappy.decompress_raw_len(body)
+        except cramjam.DecompressionError as exc:
+            raise _no_snappy() from exc
+        if not declared or declared > min(limit, self._size):
+            return unpack_snappy_block(body, limit)
+        if declared > len(self._bytes):
+            # not larger in place: somebody may still hold what he was given
+            self._bytes = bytearray(min(2 * declared, self._size))
+        try:
+            written = cramjam.snappy.decompress_raw_into(body, self._bytes)
+        except cramjam.DecompressionError as exc:
+            raise _no_snappy() from exc
+        return memoryview(self._bytes)[:written].toreadonly()
+
+
 def unpack_snappy_block(body: bytes, limit: int) -> bytes:
     """The body behind snappy's block format, which is what Prometheus means by "snappy".
 
@@ -53,7 +91,7 @@ def unpack_snappy_block(body: bytes, limit: int) -> bytes:
             raise _too_large(limit)
         return bytes(cramjam.snappy.decompress_raw(body)) if declared else b""
     except cramjam.DecompressionError as exc:
-        raise MalformedBody("The body is not a snappy block.") from exc
+        raise _no_snappy() from exc
 
 
 def _deflate(body: bytes, limit: int) -> bytes:
@@ -96,6 +134,10 @@ def _zstd(body: bytes, limit: int) -> bytes:
     if size > limit:
         raise _too_large(limit)
     return bytes(memoryview(room)[:size])
+
+
+def _no_snappy() -> MalformedBody:
+    return MalformedBody("The body is not a snappy block.")
 
 
 def _too_large(limit: int) -> TooLarge:

@@ -71,11 +71,12 @@ class Runs:
         self._handles[run] = handle
         return more
 
-    def scan(self, body: bytes, most: int) -> Scan:
+    def scan(self, body: bytes | memoryview, most: int) -> Scan:
         """What is in a body; of more than `most` series or samples the counts alone are right.
 
         Raises ValueError for what is no WriteRequest.
         """
+        body = bytes(body)
         try:
             messages = wire.SeriesRequest.FromString(body).timeseries
             if len(messages) > most:

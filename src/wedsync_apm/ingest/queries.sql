@@ -1,5 +1,6 @@
 -- resolve_series [apm_writer] --
 -- The catalogue's ids of the series of many organizations, in their order; made where they are new and there is room.
+-- Nobody waits for the disk here: the samples that need them are committed later, and with them all that came before.
 select apm_private.find_or_make_series(
     %(organization_ids)b::uuid[],
     %(service_names)b::text[],
@@ -11,7 +12,7 @@ select apm_private.find_or_make_series(
     %(series_limit)b::int,
     %(refused)b::int,
     %(unknown_organization)b::int
-) as series_ids
+) as series_ids, set_config('synchronous_commit', 'off', true) as is_synchronous
 
 -- find_wedding_contexts [apm_writer] --
 -- The spans in which samples of these organizations get a wedding context, the most telling one first; null for none.
@@ -61,8 +62,8 @@ cross join unnest(
 ) as b (organization_id, earliest, latest, start_at, stop_at, context_at, source_at)
 
 -- announce_flushes [apm_writer] --
--- Tells whoever listens that samples came in.
-select pg_notify('apm_live', %(event)s::text)
+-- Tells whoever listens that samples came in. Of a hint nothing need be on the disk.
+select pg_notify('apm_live', %(event)s::text), set_config('synchronous_commit', 'off', true)
 
 -- end_series [apm_writer] --
 -- Notes that the sender declared these series of one organization over.

@@ -56,8 +56,11 @@ MOST_LABELS: Final = 200_000
 """Distinct labels that are remembered decoded, and names that are remembered as good."""
 
 
-async def decode(body: bytes, arrival: Arrival) -> Decoded:
-    """An unpacked WriteRequest by the directory's own decoder, which knows its series."""
+async def decode(body: bytes | memoryview, arrival: Arrival) -> Decoded:
+    """An unpacked WriteRequest by the directory's own decoder, which knows its series.
+
+    It may lie in a room that the next body is unpacked into: nobody looks at it after a wait.
+    """
     decoder = arrival.directory.companion(
         RemoteWriteDecoder, lambda: RemoteWriteDecoder(arrival.directory, arrival.limits)
     )
@@ -83,7 +86,7 @@ class RemoteWriteDecoder:
         """Of each tenant's metrics, as its sender declared them."""
         self.remembered_bytes = 0
 
-    async def decode(self, body: bytes, grant: IngestGrant, now_ms: int) -> Decoded:
+    async def decode(self, body: bytes | memoryview, grant: IngestGrant, now_ms: int) -> Decoded:
         """The good samples of an unpacked body, and what is wrong with the others.
 
         Raises MalformedBody and TooLarge for the body as a whole.
@@ -99,10 +102,11 @@ class RemoteWriteDecoder:
             await self._learn_units(body, grant.organization_id)
         rejections = Rejections(self._limits.listed_errors)
         if scan.unknown:
-            await self._decode_singly(body, scan.unknown, scan.handles, grant, rejections)
+            # A copy of what lies in a room: others get their turn meanwhile.
+            await self._decode_singly(bytes(body), scan.unknown, scan.handles, grant, rejections)
         window = self._limits.window(now_ms)
         is_in_time = window.earliest_ms <= scan.earliest_ms and scan.latest_ms <= window.latest_ms
-        if scan.unknown or scan.stale or not is_in_time:
+        if rejections.count or scan.stale or not is_in_time:
             batch = self._good_part(scan, now_ms, rejections)
         else:
             batch = SampleBatch(

@@ -105,6 +105,9 @@ class Resolver:
         handles = np.unique(np.concatenate([part for _, part in parts]))
         try:
             async with line.open() as cx:
+                # Before the answer: a crash after it may take back what was made, and whoever is
+                # connected since then asks again.
+                asked_at = time.monotonic()
                 keys = [directory.keys[handle] for handle in handles.tolist()]
                 ids = await store.resolve_series(
                     cx, keys, self._series_limit, prepared=line.is_prepared
@@ -114,7 +117,7 @@ class Resolver:
             if not isinstance(exc, Exception):
                 raise
             return
-        directory.resolve(handles, ids, time.monotonic())
+        directory.resolve(handles, ids, asked_at)
         for wish, _ in parts:
             if len(wish.handles):
                 self._wishes.append(wish)

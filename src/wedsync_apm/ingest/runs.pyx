@@ -219,13 +219,13 @@ cdef class Runs:
         self._place(number)
         return length + <Py_ssize_t>sizeof(Run) + 2 * <Py_ssize_t>sizeof(Py_ssize_t)
 
-    def scan(self, bytes body not None, Py_ssize_t most):
+    def scan(self, const uint8_t[::1] body not None, Py_ssize_t most):
         """What is in a body; of more than `most` series or samples the counts alone are right.
 
         Raises ValueError for what is no WriteRequest.
         """
-        cdef const uint8_t *start = <const uint8_t *>PyBytes_AS_STRING(body)
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(body)
+        cdef Py_ssize_t size = len(body)
+        cdef const uint8_t *start = &body[0] if size else NULL
         cdef Py_ssize_t series = 0, samples = 0, stale = 0, kept
         self._earliest, self._latest = INT64_MAX, INT64_MIN
         if self._scan(start, size, most, &series, &samples, &stale) < 0:

@@ -34,6 +34,7 @@ cdef enum:
     FLOAT8_OID = 701
     TIMESTAMPTZ_OID = 1184
     HEAD = 20  # bytes before the elements of an array
+    MOST_KEPT_BYTES = 1 << 20
 
 
 cdef struct Sample:
@@ -125,9 +126,16 @@ cdef inline int64_t _at(const int64_t[::1] column, Py_ssize_t known, int64_t pla
     return column[place]
 
 
+# The room of the last flush, for the next one: pages that come and go cost more than the sorting.
+cdef void *_kept = NULL
+cdef size_t _kept_size = 0
+
+
 cdef class Flush:
     """The samples of batches of one directory, without those that have no series."""
 
+    cdef void *_room
+    cdef size_t _room_size
     cdef Sample *_samples
     cdef Sample *_spare
     cdef Py_ssize_t *_runs
@@ -144,11 +152,7 @@ cdef class Flush:
             raise RuntimeError("a flush is made once")
         for column in columns:
             room += len(column[0])
-        self._samples = <Sample *>malloc(max(room, 1) * sizeof(Sample))
-        self._spare = <Sample *>malloc(max(room, 1) * sizeof(Sample))
-        self._runs = <Py_ssize_t *>malloc((room + 1) * sizeof(Py_ssize_t))
-        if self._samples == NULL or self._spare == NULL or self._runs == NULL:
-            raise MemoryError
+        self._take_room(room)
         self.earliest_ms, self.latest_ms = INT64_MAX, INT64_MIN
         self.stored, owners = [], set()
         for series, timestamps_ms, values, contexts, source in columns:
@@ -163,9 +167,33 @@ cdef class Flush:
         self.organizations = sorted(owners)
 
     def __dealloc__(self):
-        free(self._samples)
-        free(self._spare)
-        free(self._runs)
+        self._give_room()
+
+    cdef int _take_room(self, size_t samples) except -1:
+        """For so many samples twice, and the ends of their runs."""
+        global _kept, _kept_size
+        cdef size_t needed = 2 * samples * sizeof(Sample) + (samples + 1) * sizeof(Py_ssize_t)
+        if _kept != NULL and needed <= _kept_size:
+            self._room, self._room_size = _kept, _kept_size
+            _kept, _kept_size = NULL, 0
+        else:
+            self._room, self._room_size = malloc(needed), needed
+            if self._room == NULL:
+                raise MemoryError
+        self._samples = <Sample *>self._room
+        self._spare = self._samples + samples
+        self._runs = <Py_ssize_t *>(self._spare + samples)
+        return 0
+
+    cdef void _give_room(self) noexcept:
+        """To the next flush, unless it has a larger one or this one is too large to be kept."""
+        global _kept, _kept_size
+        if _kept_size < self._room_size <= MOST_KEPT_BYTES:
+            free(_kept)
+            _kept, _kept_size = self._room, self._room_size
+        else:
+            free(self._room)
+        self._room, self._room_size, self._count = NULL, 0, 0
 
     cdef int _add(
         self, const int64_t[:] series, const int64_t[:] timestamps_ms,
@@ -214,7 +242,9 @@ cdef class Flush:
         self._ask_calendar(spans, otherwise)
         with nogil:
             self._part_contexts()
-        return self._packed()
+        packed = self._packed()
+        self._give_room()
+        return packed
 
     cdef void _drop_superseded(self) noexcept nogil:
         cdef Py_ssize_t at, kept = 0

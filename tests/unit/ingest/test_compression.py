@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wedsync_apm.errors import MalformedBody, TooLarge, UnsupportedMedia
-from wedsync_apm.ingest.compression import unpack, unpack_snappy_block
+from wedsync_apm.ingest.compression import Room, unpack, unpack_snappy_block
 
 
 def raw_deflate(data: bytes) -> bytes:
@@ -114,3 +114,37 @@ def test_any_bytes_are_refused_or_read_as_snappy(data: bytes) -> None:
 def test_other_encodings_are_named(encoding: str) -> None:
     with pytest.raises(UnsupportedMedia, match=encoding):
         unpack(encoding, b"", 10)
+
+
+@given(st.lists(st.binary(max_size=300), max_size=5))
+def test_a_room_gives_each_body_as_it_was(bodies: list[bytes]) -> None:
+    room = Room(most_packed=150, size=200)
+    for body in bodies:
+        assert room.unpack(snappy(body), 300) == body
+
+
+@given(st.binary(max_size=100))
+def test_a_room_refuses_or_reads_any_bytes(data: bytes) -> None:
+    with contextlib.suppress(MalformedBody, TooLarge):
+        assert len(Room(1000).unpack(data, 100_000)) <= 100_000
+
+
+def test_a_room_keeps_to_the_limit() -> None:
+    room = Room(1000)
+    assert len(room.unpack(snappy(b"x" * 5000), 5000)) == 5000
+    with pytest.raises(TooLarge):
+        room.unpack(snappy(b"x" * 5000), 4999)
+
+
+@pytest.mark.parametrize("room", [Room(10_000, size=999), Room(40)], ids=["unpacked", "packed"])
+def test_what_is_too_large_for_a_room_is_nobody_elses(room: Room) -> None:
+    first = room.unpack(snappy(b"x" * 1000), 10_000)
+    room.unpack(snappy(b"y" * 1000), 10_000)
+    assert first == b"x" * 1000
+
+
+def test_a_room_that_grows_leaves_alone_what_was_given() -> None:
+    room = Room(10_000)
+    first = room.unpack(snappy(b"x" * 10), 10_000)
+    room.unpack(snappy(b"y" * 1000), 10_000)
+    assert first == b"x" * 10

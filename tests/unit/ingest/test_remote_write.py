@@ -16,7 +16,7 @@ from wedsync_apm.ingest import model, plain_runs, runs
 from wedsync_apm.ingest.labels import label_of
 from wedsync_apm.ingest.limits import IngestLimits
 from wedsync_apm.ingest.model import Decoded, IngestGrant
-from wedsync_apm.ingest.remote_write import RemoteWriteDecoder
+from wedsync_apm.ingest.remote_write import LEARN_AT_ONCE, RemoteWriteDecoder
 from wedsync_apm.ingest.runs import Runs
 from wedsync_apm.metrics.model import SeriesDirectory, SeriesKey
 
@@ -185,6 +185,23 @@ async def test_a_label_of_ten_megabytes_is_refused_in_a_short_answer(
     decoded = await decoder.decode(body, OWN, NOW)
     assert decoded.rejections.count == 1
     assert len(str(reasons(decoded))) < 300
+
+
+async def test_what_is_new_is_read_to_its_end_though_others_use_the_room_meanwhile(
+    decoder: RemoteWriteDecoder,
+) -> None:
+    names = [f"m{number:04}" for number in range(3 * LEARN_AT_ONCE)]
+    body = b"".join(series({"__name__": name}, (1, NOW)) for name in names)
+    room = bytearray(body)
+
+    async def use_the_room() -> None:
+        room[:] = b"\xff" * len(room)
+
+    decoded, _ = await asyncio.gather(
+        decoder.decode(memoryview(room).toreadonly(), OWN, NOW), use_the_room()
+    )
+    assert [key.metric_name for key in keys(decoded)] == names
+    assert decoded.rejections.count == 0
 
 
 async def test_metadata_alone_is_fine(decoder: RemoteWriteDecoder) -> None:

@@ -84,6 +84,17 @@ def test_a_large_flush_in_no_order_is_cut_as_by_numpy() -> None:
     assert len(compiled.organizations) > 10
 
 
+def test_flushes_that_overlap_have_a_room_each() -> None:
+    columns = [
+        [Columns(np.full(40, one), START + np.arange(40), np.full(40, one / 2), None, 0)]
+        for one in (0, 1)
+    ]
+    expected = [Flush(one, SERIES_ID, ORGANIZATION).cut({}, 0) for one in columns]
+    for _ in range(3):  # the room of a flush that was cut is the next one's
+        first, second = (samples.Flush(one, SERIES_ID, ORGANIZATION) for one in columns)
+        assert [first.cut({}, 0), second.cut({}, 0)] == expected
+
+
 @pytest.fixture(params=[samples, plain_samples], ids=["compiled", "plain"])
 def ours(request: pytest.FixtureRequest) -> ModuleType:
     module: ModuleType = request.param
