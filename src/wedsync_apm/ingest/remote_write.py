@@ -99,7 +99,7 @@ class RemoteWriteDecoder:
         is_short = len(body) <= MOST_METADATA_BYTES
         if not scan.series and is_short and grant.organization_id is not None:
             # Senders tell what metrics are in requests of their own.
-            await self._learn_units(body, grant.organization_id)
+            await self._learn_units(bytes(body), grant.organization_id)
         rejections = Rejections(self._limits.listed_errors)
         if scan.unknown:
             # A copy of what lies in a room: others get their turn meanwhile.
