@@ -51,6 +51,7 @@ from wedsync_apm.organizations.identity import Authenticator
 from wedsync_apm.organizations.secrets import load_keyring
 from wedsync_apm.organizations.tokens import Fetch, load_tokens
 from wedsync_apm.telemetry import Counter, Gauge, get_logger
+from wedsync_apm.web.build.sheets import build_sheet
 from wedsync_apm.web.pages.frame import answer_error
 from wedsync_apm.web.routes import make_router
 from wedsync_apm.web.session import make_web
@@ -149,7 +150,8 @@ async def compose(settings: Settings, shared: Shared | None = None) -> AsyncIter
             state={
                 "web": make_web(
                     pool, authenticator, settings, egress, keyring, place=lambda: hub.place
-                )
+                ),
+                "sheet_of": build_sheet,
             },
             answer_stray=_answer_stray,
         )

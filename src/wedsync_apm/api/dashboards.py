@@ -35,7 +35,7 @@ from wedsync_apm.dashboards.answers import (
 from wedsync_apm.dashboards.data import Asked, Data, document_of, read_data
 from wedsync_apm.dashboards.model import Compare, Document, Span, schema_of_documents
 from wedsync_apm.dashboards.reading import read_columns, split
-from wedsync_apm.dashboards.shares import LONGEST, USUAL
+from wedsync_apm.dashboards.shares import LONGEST, MOST_ORIGINS, USUAL
 from wedsync_apm.dashboards.tables import table_of, write_csv
 from wedsync_apm.dashboards.templates import templates, templates_for
 from wedsync_apm.errors import Conflict, FieldError, NotFound, NotValid
@@ -118,10 +118,14 @@ class Imported(msgspec.Struct, kw_only=True):
 
 
 class ShareInput(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """How long a link is good, and what its variables stand for; nothing widens that later."""
+    """How long a link is good, and what its variables stand for; nothing widens that later.
+    `origins` are the websites that may show it within their pages; without any nobody may."""
 
     days: Annotated[int, msgspec.Meta(ge=1, le=LONGEST.days)] = USUAL.days
     variables: dict[str, str] = msgspec.field(default_factory=dict)
+    origins: Annotated[list[str], msgspec.Meta(max_length=MOST_ORIGINS)] = msgspec.field(
+        default_factory=list
+    )
 
 
 class SharedLink(msgspec.Struct, kw_only=True):
@@ -194,7 +198,7 @@ async def read_dashboard_data(
 ) -> Response[DashboardData] | Response[str]:
     """Read what all panels show, or one of them; that one as CSV too. `var.name=value` chooses a
     variable."""
-    asked = Asked(span, compare, _fixed(start, end), variables_in(request), panel)
+    asked = Asked(span, compare, fixed_range(start, end), variables_in(request), panel)
     async with request.tenant() as cx:
         row = await find_row(cx, id)
         setting = await store.read_setting(cx, row["organization_id"], request.services.settings)
@@ -207,7 +211,8 @@ async def read_dashboard_data(
     return Response(data_out(row, data))
 
 
-def _fixed(start: str | None, end: str | None) -> tuple[datetime, datetime] | None:
+def fixed_range(start: str | None, end: str | None) -> tuple[datetime, datetime] | None:
+    """A range that is asked for, else None. Raises NotValid for half a one."""
     begin, behind = read_time("start", start), read_time("end", end)
     if begin is None and behind is None:
         return None
@@ -281,6 +286,7 @@ async def share_dashboard(request: ApiRequest, id: Id, data: JSONBody[ShareInput
             subject=request.identity.subject,
             expires_at=expires_at,
             asked=data.variables,
+            origins=data.origins,
         )
     return SharedLink(path=f"/shared/{token}", expires_at=expires_at, api_key_id=key_id)
 

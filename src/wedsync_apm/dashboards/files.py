@@ -40,9 +40,11 @@ for _tag, _pattern, _first in (
     ("int", _NUMBER, tuple("-0123456789")),
     ("float", _NUMBER + r"(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?", tuple("-0123456789")),
 ):
-    _Loader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})\\Z"), list(_first)
-    )
+    # The writer has to know it too: it quotes whatever the reader would take for no text.
+    for _one in (_Loader, _Dumper):
+        _one.add_implicit_resolver(
+            f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})\\Z"), list(_first)
+        )
 
 
 def _represent_text(dumper: Any, text: str) -> Any:

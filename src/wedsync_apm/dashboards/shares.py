@@ -10,8 +10,9 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -35,6 +36,13 @@ LONGEST: Final = timedelta(days=366)
 USUAL: Final = timedelta(days=30)
 LONGEST_TOKEN: Final = 4000
 NAME: Final = "Shared link"
+MOST_ORIGINS: Final = 5
+# Nothing that could be two, a pattern, or the end of a header's part: a name or an IPv4 address.
+_ORIGIN: Final = re.compile(
+    r"https://(?=.{1,253}(?::|\Z))[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+    r"(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)+(?::[1-9][0-9]{0,4})?"
+    r"|http://(?:localhost|127\.0\.0\.1)(?::[1-9][0-9]{0,4})?"
+)
 
 
 class Share(msgspec.Struct, frozen=True, array_like=True):
@@ -44,6 +52,8 @@ class Share(msgspec.Struct, frozen=True, array_like=True):
     dashboard_id: UUID
     variables: dict[str, str]
     expires_at: int
+    origins: tuple[str, ...] = ()
+    """The websites that may show it within their pages."""
 
     @property
     def actor(self) -> Actor:
@@ -83,11 +93,14 @@ async def share_dashboard(
     subject: UUID,
     expires_at: datetime,
     asked: Mapping[str, str],
+    origins: Sequence[str] = (),
 ) -> tuple[str, UUID]:
     """A new link's token, and the key whose revoking ends it.
 
-    Raises Forbidden where the caller may make no keys, and NotValid for variables too long.
+    Raises Forbidden where the caller may make no keys, and NotValid for variables too long and for
+    `origins` that are none.
     """
+    embedders = read_origins(origins)
     variables = choose(document.variables, asked)
     made = await organizations.create_api_key(
         cx,
@@ -99,11 +112,24 @@ async def share_dashboard(
         created_by=subject,
         expires_at=expires_at,
     )
-    share = Share(made["id"], row["id"], variables, int(expires_at.timestamp()))
+    share = Share(made["id"], row["id"], variables, int(expires_at.timestamp()), embedders)
     token = sign(share_key(settings), share)
     if len(token) > LONGEST_TOKEN:
         raise NotValid(errors=[FieldError("variables", "are too long for a link")])
     return token, made["id"]
+
+
+def read_origins(given: Sequence[str]) -> tuple[str, ...]:
+    """The websites that are named, each once. Raises NotValid for what is no origin: a page's
+    address, a pattern, anything but https (on one's own machine http)."""
+    found = tuple(dict.fromkeys(one.strip().lower().rstrip("/") for one in given if one.strip()))
+    wrong = [one for one in found if not _ORIGIN.fullmatch(one)]
+    if wrong:
+        reason = f"{wrong[0][:80]!r} is no website's address such as https://www.example.com"
+        raise NotValid(errors=[FieldError("origins", reason)])
+    if len(found) > MOST_ORIGINS:
+        raise NotValid(errors=[FieldError("origins", f"are more than {MOST_ORIGINS}")])
+    return found
 
 
 def share_key(settings: Settings) -> bytes:

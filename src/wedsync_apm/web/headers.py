@@ -1,6 +1,6 @@
 """The headers of every page: nothing but our own files may run, nobody may frame us."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from wedsync_apm.web.assets import load
@@ -28,6 +28,24 @@ PAGE_HEADERS: Final[Mapping[str, str]] = {
     **_COMMON,
     "content-security-policy": _policy(load().critical_hash, "'self'"),
 }
+SHARED_HEADERS: Final[Mapping[str, str]] = {
+    **PAGE_HEADERS,
+    "referrer-policy": "no-referrer",
+    "x-robots-tag": "noindex",
+}
+"""Of a dashboard that is opened by a link."""
+
+
+def embedded_in(origins: Sequence[str]) -> Mapping[str, str]:
+    """Those headers for a page that these websites may show within theirs; nobody, without any."""
+    if not origins:
+        return SHARED_HEADERS
+    said = {name: one for name, one in SHARED_HEADERS.items() if name != "x-frame-options"}
+    policy = said["content-security-policy"]
+    named = f"frame-ancestors {' '.join(origins)}"
+    return {**said, "content-security-policy": policy.replace("frame-ancestors 'none'", named)}
+
+
 ACK_HEADERS: Final[Mapping[str, str]] = {
     **_COMMON,
     "referrer-policy": "no-referrer",

@@ -8,6 +8,7 @@ from litestar.types import ControllerRouterHandler
 from wedsync_apm.web.pages import (
     acknowledge,
     board_editor,
+    board_pictures,
     boards,
     calendar,
     charts,
@@ -54,6 +55,7 @@ HANDLERS: Final[tuple[ControllerRouterHandler, ...]] = (
     charts.charts_page,
     charts.series,
     *boards.HANDLERS,
+    *board_pictures.HANDLERS,
     *board_editor.HANDLERS,
     *shared_boards.HANDLERS,
     rules.rules_page,

@@ -69,7 +69,7 @@ def build_board(
             )
             for one in Compare
         ),
-        compared=_compared(data, reader),
+        compared=compared_words(data, reader),
         choices=tuple(
             _choice(one, data.material.chosen[one.name], values.get(one.tag, ()))
             for one in document.variables
@@ -82,6 +82,8 @@ def build_board(
         may_edit=may_edit,
         is_kiosk=query.get("kiosk") == "1",
         share=reader.url("/share"),
+        pdf=reader.url("/image.pdf"),
+        png=reader.url("/image.png"),
         kiosk=_with(reader, kiosk="" if query.get("kiosk") == "1" else "1"),
     )
 
@@ -91,7 +93,8 @@ def _with(reader: Reader, **more: str) -> str:
     return reader.home + (f"?{urlencode(query)}" if query else "")
 
 
-def _compared(data: Data, reader: Reader) -> str:
+def compared_words(data: Data, reader: Reader) -> str:
+    """With which earlier time the present one is compared."""
     material = data.material
     if material.back is None:
         wanted = data.shown.compare is Compare.LAST_WEDDING

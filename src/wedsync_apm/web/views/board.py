@@ -140,6 +140,9 @@ class BoardView:
     kiosk: str
     share: str
     """Where a link to it as it is looked at is made."""
+    pdf: str
+    png: str
+    """Where it is drawn as it is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,3 +215,8 @@ class SharedLink:
     url: str
     expires_at: datetime
     back: str
+    again: str
+    """Where another one is made that websites may show within their pages."""
+    origins: str = ""
+    frame: str = ""
+    """What goes into a page of those websites."""
