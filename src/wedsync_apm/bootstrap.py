@@ -175,6 +175,27 @@ OWN_RULES: Final = (
         threshold_value=900,
         wedding_day_override=False,
     ),
+    RuleDraft(
+        alert_name="A line of the health report is red",
+        description="Each line of the report by itself; the page Database says what to do.",
+        metric_pattern="database_health.line_red",
+        group_by=("line",),
+        aggregation=Aggregation.LAST,
+        comparison_operator=Operator.ABOVE,
+        threshold_value=0,
+        severity=Severity.CRITICAL,
+        wedding_day_override=False,
+    ),
+    RuleDraft(
+        alert_name="The database's health is not measured",
+        description="Seconds since the engine last looked; it does so every minute.",
+        metric_pattern="database_health.since_measured_seconds",
+        aggregation=Aggregation.LAST,
+        comparison_operator=Operator.ABOVE,
+        threshold_value=300,
+        severity=Severity.CRITICAL,
+        wedding_day_override=False,
+    ),
 )
 
 

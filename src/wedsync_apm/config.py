@@ -261,6 +261,12 @@ class Settings:
         "finds its cache too small.",
         _whole(16, 1_048_576),
     )
+    database_disk_gb: int | None = _setting(
+        None,
+        "Size of the disk that the database lies on, in GB, so that the health report can say when "
+        "it will be full. Empty: known for the embedded server, not known for any other.",
+        _whole(1, 1_000_000),
+    )
     data_dir: Path = _setting(
         Path(".data"), "Where the embedded database, keys and run-time files lie.", _path
     )

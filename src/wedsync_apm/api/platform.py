@@ -9,7 +9,7 @@ from litestar import Response, get
 from wedsync_apm.api.requests import ApiRequest
 from wedsync_apm.errors import Forbidden, RateLimited
 from wedsync_apm.health.render import as_json
-from wedsync_apm.health.report import Member, take_report
+from wedsync_apm.health.report import Member, read_report
 from wedsync_apm.organizations import store
 from wedsync_apm.organizations.identity import actor_of
 
@@ -27,6 +27,10 @@ class ReportLine(msgspec.Struct, kw_only=True):
     statement: str
     measured_at: datetime
     duration_ms: float
+    figure: float | None
+    unit: str
+    remedy: str
+    failing_since: datetime | None
     rows: list[dict[str, Any]]
 
 
@@ -44,7 +48,7 @@ class HealthReport(msgspec.Struct, kw_only=True):
 
 @get("/api/v1/database-health", tags=["platform"])
 async def read_database_health(request: ApiRequest) -> Response[HealthReport]:
-    """Measure the database now; for operators. Every figure comes with its statement."""
+    """The database as the engine last measured it, each figure with its statement; for operators."""
     async with request.tenant() as cx:
         standing = await store.find_standing(cx)
     if standing.operator_role is None:
@@ -56,7 +60,7 @@ async def read_database_health(request: ApiRequest) -> Response[HealthReport]:
     if standing.organization_ids:
         member = Member(actor_of(request.identity), standing.organization_ids[0])
     async with lock:
-        report = await take_report(request.services.pool, member)
+        report = await read_report(request.services.pool, member)
     body = msgspec.json.decode(as_json(report), type=HealthReport)
     return Response(body, headers={"cache-control": "no-store"})
 

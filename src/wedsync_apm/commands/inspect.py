@@ -68,8 +68,8 @@ def health_report(
     settings = settings_for(data_dir, database_url)
 
     async def take(pool: Pool) -> Report:
-        member = await find_member(role_conninfo(settings, "apm_engine"))
-        return await take_report(pool, member)
+        engine = role_conninfo(settings, "apm_engine")
+        return await take_report(engine, pool, await find_member(engine))
 
     progress = Progress()
     progress.step("Measuring")

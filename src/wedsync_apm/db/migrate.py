@@ -135,11 +135,16 @@ def down(
 
 def verify(conninfo: str, *, migrations: Sequence[Migration] | None = None) -> Drift:
     """Where the live schema differs from what the migrations left behind; changes nothing."""
-    known = _loaded(migrations)
     with _connect(conninfo) as cx, cx.transaction():
-        if not _has_bookkeeping(cx):
-            return Drift((), tuple(f"migration {m.version}_{m.name}" for m in known), ())
-        return compare(recorded(cx), take_fingerprint(cx, creations(known)))
+        return compare_schema(cx, migrations=migrations)
+
+
+def compare_schema(cx: OwnerConnection, *, migrations: Sequence[Migration] | None = None) -> Drift:
+    """The same in a transaction that is open."""
+    known = _loaded(migrations)
+    if not _has_bookkeeping(cx):
+        return Drift((), tuple(f"migration {m.version}_{m.name}" for m in known), ())
+    return compare(recorded(cx), take_fingerprint(cx, creations(known)))
 
 
 async def is_current(cx: Connection, *, migrations: Sequence[Migration] | None = None) -> bool:

@@ -31,6 +31,9 @@ from wedsync_apm.engine import (
 from wedsync_apm.engine.audit import EVERY_SECONDS as AUDIT_EVERY_SECONDS
 from wedsync_apm.engine.audit import Audit
 from wedsync_apm.engine.cycle import Cycle, run_forever
+from wedsync_apm.engine.database import EVERY_SECONDS as HEALTH_EVERY_SECONDS
+from wedsync_apm.engine.database import TIMEOUT_SECONDS as HEALTH_TIMEOUT_SECONDS
+from wedsync_apm.engine.database import WatchDatabase
 from wedsync_apm.engine.deliver import open_deliver
 from wedsync_apm.engine.evaluate import Evaluator
 from wedsync_apm.engine.leases import Leases
@@ -193,6 +196,12 @@ def list_cycles(
         Cycle("clocks", 1.0, clocks.run_once),
         Cycle("surroundings", 15.0, clocks.Surroundings(settings).run_once),
         Cycle("tidy", 60.0, tidy.run_once),
+        Cycle(
+            "database health",
+            HEALTH_EVERY_SECONDS,
+            WatchDatabase(settings).run_once,
+            timeout=HEALTH_TIMEOUT_SECONDS,
+        ),
         Cycle("ready", 15.0, ready.Ready().run_once),
         Cycle("reviews", reviews.EVERY_SECONDS, reviews.run_once),
         Cycle(

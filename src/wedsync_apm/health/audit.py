@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from wedsync_apm.db.pool import Pool, wrap_database_errors
+from wedsync_apm.health.checks import Q
 from wedsync_apm.health.judge import (
     Rows,
     judge_indexes,
@@ -13,7 +14,6 @@ from wedsync_apm.health.judge import (
     judge_row_security,
 )
 from wedsync_apm.health.model import Finding, Outcome
-from wedsync_apm.health.report import Q
 
 
 class Subject(StrEnum):

@@ -1,53 +1,56 @@
-"""The lines of the report that are asked as the API's own login, in their order."""
+"""Every line that is measured without a member's name, in the order of the report."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
+import psycopg
+
+from wedsync_apm.db import migrate
 from wedsync_apm.db.queries import load_queries
 from wedsync_apm.health.judge import (
     Rows,
-    judge_cache_hits,
-    judge_checkpoints,
-    judge_connections,
-    judge_dead_rows,
-    judge_extensions,
     judge_functions,
+    judge_index_count,
     judge_index_use,
-    judge_indexes,
     judge_jobs,
-    judge_oldest_transaction,
-    judge_partitions,
+    judge_migrations,
     judge_policies,
-    judge_row_security,
     judge_server,
     judge_settings,
-    judge_slots,
-    judge_statement_times,
     judge_storage,
-    judge_stray_grants,
     judge_stray_roles,
     judge_tables,
-    judge_transaction_age,
     judge_unindexed_reads,
 )
-from wedsync_apm.health.model import Finding
+from wedsync_apm.health.lint import Lint, judge_lint, lints
+from wedsync_apm.health.model import Finding, Outcome
+from wedsync_apm.health.thresholds import (
+    ENGINE,
+    MINUTE,
+    QUARTER,
+    SERVER,
+    STORAGE,
+    THRESHOLDS,
+    Threshold,
+    judge_figures,
+)
 from wedsync_apm.health.versions import statement_for
 
 Q = load_queries(__package__)
 
 SCHEMA: Final = "Schema"
-SERVER: Final = "Server"
-STORAGE: Final = "Storage"
-ENGINE: Final = "Engine"
+LINTS: Final = "Lints"
 MEMBER: Final = "As a member"
+
+SyncConnection = psycopg.Connection[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
     """A line of the report: which statement, for a server of that major version, and what its
-    rows mean."""
+    rows mean. `ask` is for what one statement cannot tell."""
 
     key: str
     area: str
@@ -55,174 +58,134 @@ class Check:
     expected: str
     statement: Callable[[int], str]
     judge: Callable[[Rows], Finding]
+    remedy: str = ""
+    unit: str = ""
+    every: float = MINUTE
+    """So many seconds apart the engine looks."""
+    needs_monitor: bool = False
+    ask: Callable[[SyncConnection], Rows] | None = None
 
 
-def always(statement: str) -> Callable[[int], str]:
-    """The same statement for every version."""
+def _always(statement: str) -> Callable[[int], str]:
     return lambda _version: statement
 
 
-def by_version(stem: str) -> Callable[[int], str]:
-    """The words that the version understands, from by_version.sql."""
-    return partial(statement_for, stem)
+def judge_drift(rows: Rows) -> Finding:
+    """Any difference is one."""
+    if not rows:
+        return Finding(Outcome.PASSED, "no difference", figure=0)
+    named = ", ".join(f"{row['object']} {row['change']}" for row in rows[:10])
+    count = f"{len(rows)} difference{'s' if len(rows) > 1 else ''}"
+    return Finding(Outcome.FAILED, count, named, tuple(rows), float(len(rows)))
 
 
-CHECKS: Final = (
+def _find_drift(cx: SyncConnection) -> Rows:
+    drift = migrate.compare_schema(cx)
+    return [
+        {"object": name, "change": change}
+        for change in ("added", "removed", "changed")
+        for name in getattr(drift, change)
+    ]
+
+
+_OWN: Final = (
     Check(
-        "server", SERVER, "Version", "PostgreSQL 15 or later", always(Q.read_server), judge_server
+        "server", SERVER, "Version", "PostgreSQL 15 or later", _always(Q.read_server), judge_server,
+        "Move to a version that is still mended.", every=QUARTER,
     ),
     Check(
-        "tables", SCHEMA, "Tables", "all eight of the contract", always(Q.list_tables), judge_tables
+        "migrations", SCHEMA, "Migrations", "all applied, none changed",
+        _always(migrate.Q.list_migration_versions), judge_migrations,
+        "wedsync-apm migrate status, then wedsync-apm migrate up.",
     ),
     Check(
-        "row_security",
-        SCHEMA,
-        "Row Level Security",
-        "enabled and forced on every table and partition",
-        always(Q.list_tables),
-        judge_row_security,
+        "drift", SCHEMA, "Live schema", "as the migrations made it",
+        _always(migrate.Q.take_fingerprint), judge_drift,
+        "wedsync-apm migrate verify names each object. Put it back as it was, or make the change "
+        "a migration.",
+        every=300.0, ask=_find_drift,
     ),
     Check(
-        "policies",
-        SCHEMA,
-        "Policies",
-        "23 or more, none for PUBLIC",
-        always(Q.list_policies),
-        judge_policies,
+        "tables", SCHEMA, "Tables", "all eight of the contract", _always(Q.list_tables),
+        judge_tables, "Restore what is missing from a backup.", every=300.0,
     ),
     Check(
-        "grants",
-        SCHEMA,
-        "Rights beside RLS",
-        "none for anon, authenticated and PUBLIC",
-        always(Q.list_stray_grants),
-        judge_stray_grants,
+        "policies", SCHEMA, "Policies", "23 or more", _always(Q.list_policies), judge_policies,
+        "wedsync-apm migrate verify names the policies that are missing.", every=300.0,
     ),
     Check(
-        "roles",
-        SCHEMA,
-        "Roles of low trust",
-        "none bypasses RLS, administers or may become another",
-        always(Q.list_stray_roles),
-        judge_stray_roles,
+        "roles", SCHEMA, "Roles of low trust",
+        "none bypasses RLS, administers or may become another", _always(Q.list_stray_roles),
+        judge_stray_roles, "Take the right back: alter role …, or revoke … from ….", every=300.0,
     ),
     Check(
-        "indexes",
-        SCHEMA,
-        "Indexes",
-        "15 or more of ours, all valid",
-        always(Q.list_indexes),
-        judge_indexes,
-    ),
-    Check("index_use", SCHEMA, "Index use", "measured", always(Q.list_indexes), judge_index_use),
-    Check(
-        "unindexed",
-        SCHEMA,
-        "Large tables read without an index",
-        "none",
-        always(Q.list_unindexed_reads),
-        judge_unindexed_reads,
+        "indexes", SCHEMA, "Indexes", "15 or more of ours", _always(Q.list_indexes),
+        judge_index_count, "wedsync-apm migrate verify names those that are missing.",
+        every=QUARTER,
     ),
     Check(
-        "functions",
-        SCHEMA,
-        "Functions",
-        "present, with a search path, not for PUBLIC",
-        always(Q.list_functions),
-        judge_functions,
+        "index_use", SCHEMA, "Index use", "measured", _always(Q.list_indexes), judge_index_use,
+        every=QUARTER,
     ),
     Check(
-        "partitions",
-        STORAGE,
-        "Partitions ahead",
-        "today and tomorrow, nothing beside",
-        always(Q.read_partitions),
-        judge_partitions,
+        "unindexed", SCHEMA, "Large tables read without an index", "none",
+        _always(Q.list_unindexed_reads), judge_unindexed_reads,
+        "See which statement reads them whole (Slow statements), and give it an index.",
+        every=QUARTER,
     ),
     Check(
-        "connections",
-        SERVER,
-        "Connections",
-        "under 80 % in use, none idle in a transaction",
-        always(Q.read_activity),
-        judge_connections,
+        "functions", SCHEMA, "Functions", "present", _always(Q.list_functions), judge_functions,
+        "wedsync-apm migrate verify names what is missing.", every=300.0,
     ),
     Check(
-        "oldest_transaction",
-        SERVER,
-        "Oldest transaction",
-        "under 300 s",
-        always(Q.read_activity),
-        judge_oldest_transaction,
+        "settings", SERVER, "Durability settings",
+        "fsync, full_page_writes, synchronous_commit on", _always(Q.list_settings), judge_settings,
+        "alter system set … = on; a power cut may lose or damage data until then.", every=300.0,
     ),
     Check(
-        "cache",
-        SERVER,
-        "Found in memory",
-        "99 % or more",
-        always(Q.read_cache_hits),
-        judge_cache_hits,
+        "storage", STORAGE, "Storage per table", "measured", _always(Q.list_storage),
+        judge_storage, every=QUARTER,
     ),
     Check(
-        "transaction_age",
-        SERVER,
-        "Transaction id age",
-        "under 1,500 million",
-        always(Q.read_transaction_age),
-        judge_transaction_age,
+        "jobs", ENGINE, "Jobs", "all fine, the last within 300 s", _always(Q.list_jobs), judge_jobs,
+        "See whether `work` runs, and its log.",
     ),
-    Check(
-        "dead_rows",
-        SERVER,
-        "Tables full of dead rows",
-        "none",
-        always(Q.list_dead_rows),
-        judge_dead_rows,
-    ),
-    Check(
-        "checkpoints",
-        SERVER,
-        "Checkpoints",
-        "more by plan than on request",
-        by_version("read_checkpoints"),
-        judge_checkpoints,
-    ),
-    Check(
-        "settings",
-        SERVER,
-        "Durability settings",
-        "fsync, full_page_writes, synchronous_commit on",
-        always(Q.list_settings),
-        judge_settings,
-    ),
-    Check(
-        "statements",
-        SERVER,
-        "Statement statistics",
-        "kept by pg_stat_statements",
-        by_version("read_statement_times"),
-        judge_statement_times,
-    ),
-    Check(
-        "extensions",
-        SERVER,
-        "Extensions",
-        "each in its newest version",
-        always(Q.list_extensions),
-        judge_extensions,
-    ),
-    Check(
-        "slots",
-        SERVER,
-        "Replication slots",
-        "none keeps over 1 GiB",
-        always(Q.read_slots),
-        judge_slots,
-    ),
-    Check(
-        "storage", STORAGE, "Storage per table", "measured", always(Q.list_storage), judge_storage
-    ),
-    Check(
-        "jobs", ENGINE, "Jobs", "all fine, the last within 300 s", always(Q.list_jobs), judge_jobs
-    ),
-)
+)  # fmt: skip
+
+
+def checks(limits: Mapping[str, float] | None = None) -> tuple[Check, ...]:
+    """Every line; `limits` stand in for those of the table, by key."""
+    changed = [replace(one, limit=(limits or {}).get(one.key, one.limit)) for one in THRESHOLDS]
+    return (
+        *_OWN,
+        *(_of_threshold(one) for one in changed),
+        *(_of_lint(lint) for lint in lints()),
+    )
+
+
+def _of_threshold(threshold: Threshold) -> Check:
+    return Check(
+        threshold.key,
+        threshold.area,
+        threshold.title,
+        threshold.expected,
+        partial(statement_for, threshold.key),
+        partial(judge_figures, threshold),
+        threshold.remedy,
+        threshold.unit,
+        threshold.every,
+        threshold.needs_monitor,
+    )
+
+
+def _of_lint(lint: Lint) -> Check:
+    return Check(
+        lint.name,
+        LINTS,
+        lint.title,
+        "none" if lint.level != "INFO" else "worth knowing",
+        _always(lint.statement),
+        partial(judge_lint, lint),
+        lint.remediation,
+        every=300.0,
+    )

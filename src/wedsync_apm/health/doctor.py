@@ -19,7 +19,7 @@ from wedsync_apm.db import migrate
 from wedsync_apm.db.logins import role_conninfo
 from wedsync_apm.db.pool import wrap_database_errors
 from wedsync_apm.errors import WedSyncError
-from wedsync_apm.health.report import Q
+from wedsync_apm.health.checks import Q
 
 LEAST_FREE_PERCENT: Final = 5.0
 MOST_CLOCK_SECONDS: Final = 30.0

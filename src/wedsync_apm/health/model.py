@@ -31,6 +31,8 @@ class Finding:
     value: str
     reason: str = ""
     rows: tuple[Mapping[str, Any], ...] = ()
+    figure: float | None = None
+    """The number that was judged, where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,11 @@ class Line:
     measured_at: datetime
     duration_ms: float
     rows: tuple[Mapping[str, Any], ...] = ()
+    figure: float | None = None
+    unit: str = ""
+    remedy: str = ""
+    """What to do when it has not passed."""
+    failing_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +103,10 @@ class Report:
                     "statement": line.statement,
                     "measured_at": line.measured_at.isoformat(),
                     "duration_ms": round(line.duration_ms, 3),
+                    "figure": line.figure,
+                    "unit": line.unit,
+                    "remedy": line.remedy,
+                    "failing_since": line.failing_since and line.failing_since.isoformat(),
                     "rows": [dict(row) for row in line.rows],
                 }
                 for line in self.lines

@@ -1,5 +1,5 @@
--- What the health report asks. Everything is read as apm_api, or as the member whom it has become: the page that shows
--- it runs with these rights, and so does the command. Statements that differ between versions are in by_version.sql.
+-- What the health report asks, beside the collectors and lints: by the engine, or as the member in whose name a line is
+-- measured; the audits ask as apm_api.
 
 -- read_server [apm_api] --
 -- What answers here.
@@ -35,23 +35,6 @@ from pg_policies
 where schemaname in ('public', 'apm_private', 'apm_partitions')
     and (schemaname <> 'public' or starts_with(tablename, 'apm_') or tablename = 'service_health_checks')
 order by schemaname desc, tablename, policyname
-
--- list_stray_grants [apm_api] --
--- Rights that RLS does not cover, or that nobody of low trust may have at all: partitions, engine state, TRUNCATE.
-select n.nspname::text as schema_name, c.relname::text as table_name,
-    case g.grantee when 0 then 'public' else pg_get_userbyid(g.grantee)::text end as grantee,
-    g.privilege_type::text as privilege
-from pg_class as c
-join pg_namespace as n on n.oid = c.relnamespace
-cross join lateral aclexplode(c.relacl) as g
-where c.relkind in ('r', 'p', 'v', 'm', 'S')
-    and (
-        (n.nspname in ('apm_private', 'apm_partitions'))
-        or (n.nspname = 'public' and (starts_with(c.relname, 'apm_') or c.relname = 'service_health_checks')
-            and g.privilege_type in ('TRUNCATE', 'REFERENCES', 'TRIGGER', 'MAINTAIN'))
-    )
-    and (g.grantee = 0 or pg_get_userbyid(g.grantee) in ('anon', 'authenticated'))
-order by 1, 2, 3, 4
 
 -- list_stray_roles [apm_api] --
 -- What would lift the roles of low trust above RLS: a right of their own, or another role that they may become.
@@ -120,65 +103,12 @@ where p.pronamespace = 'public'::regnamespace
     ))
 order by p.proname
 
--- read_activity [apm_api] --
--- How many connections there are, who keeps a transaction open without working, and since when the oldest runs; as far
--- as sessions are not hidden from us.
-select used, allowed, active, idle_in_transaction, oldest_transaction_seconds, hidden
-from apm_private.read_activity()
-
--- read_cache_hits [apm_api] --
--- Of the blocks that were asked for, how many PostgreSQL had in memory.
-select blks_hit as hits, blks_read as reads, stats_reset
-from pg_stat_database
-where datname = current_database()
-
--- read_transaction_age [apm_api] --
--- How far the oldest unfrozen transaction lies back; at two thousand million PostgreSQL stops writing.
-select age(datfrozenxid)::bigint as age
-from pg_database
-where datname = current_database()
-
--- list_dead_rows [apm_api] --
--- Tables in which a fifth of the rows or more is dead.
-select schemaname::text as schema_name, relname::text as table_name, n_live_tup as live_rows, n_dead_tup as dead_rows,
-    last_autovacuum
-from pg_stat_all_tables
-where schemaname in ('public', 'apm_private', 'apm_partitions') and n_dead_tup > 10000
-    and n_dead_tup > 0.2 * (n_live_tup + n_dead_tup)
-order by n_dead_tup desc
-
 -- list_settings [apm_api] --
 -- The settings on which "an acknowledged sample survives a power cut" rests.
 select name::text, setting::text
 from pg_settings
 where name in ('fsync', 'full_page_writes', 'synchronous_commit', 'data_checksums')
 order by name
-
--- list_extensions [apm_api] --
--- What is installed, and whether a newer version lies beside it.
-select e.extname::text as name, e.extversion::text as version, a.default_version::text as available,
-    n.nspname::text as schema_name
-from pg_extension as e
-join pg_namespace as n on n.oid = e.extnamespace
-left join pg_available_extensions as a on a.name = e.extname
-order by e.extname
-
--- read_slots [apm_api] --
--- Replication slots that nobody reads keep the WAL and fill the disk.
-select slot_name::text, active, coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0)::bigint as kept_bytes
-from pg_replication_slots
-order by kept_bytes desc
-
--- read_partitions [apm_api] --
--- Whether there is room for tomorrow, and whether anything fell beside the partitions.
-select
-    count(*) filter (where c.relname = 'apm_metrics_' || to_char(now() at time zone 'UTC', 'YYYYMMDD')) = 1 as has_today,
-    count(*) filter (where c.relname = 'apm_metrics_' || to_char(now() at time zone 'UTC' + interval '1 day', 'YYYYMMDD')) = 1
-        as has_tomorrow,
-    coalesce(sum(pg_relation_size(c.oid)) filter (where right(c.relname, 8) = '_default'), 0)::bigint as bytes_beside
-from pg_class as c
-join pg_namespace as n on n.oid = c.relnamespace
-where n.nspname = 'apm_partitions' and c.relkind in ('r', 'p')
 
 -- list_storage [apm_api] --
 -- What each table takes with its partitions, indexes and TOAST.
@@ -200,11 +130,33 @@ where r.relkind in ('r', 'p') and not r.relispartition
 group by r.oid, r.relname
 order by sum(pg_total_relation_size(t.relid)) desc, r.relname
 
--- list_jobs [apm_api] --
+-- list_jobs [apm_engine] --
 -- What the engine's jobs did last.
 select job, started_at, finished_at, duration_ms, outcome, detail, failures_in_row,
     extract(epoch from now() - started_at)::float8 as seconds_ago
 from apm_private.read_job_runs()
+
+-- read_surroundings [apm_engine] --
+-- Where the statistics of statements lie, and whether the engine may see the sessions and statements of others.
+select
+    coalesce(
+        (
+            select 'pg_catalog, ' || quote_ident(n.nspname)
+            from pg_extension as e
+            join pg_namespace as n on n.oid = e.extnamespace
+            where e.extname = 'pg_stat_statements'
+        ), 'pg_catalog'
+    ) as path,
+    pg_has_role(current_user, 'pg_monitor', 'usage') as may_look
+
+-- prepare_reading [apm_engine] --
+-- Until the transaction or savepoint is rolled back: nothing is written, nothing is waited for long, and names are those of
+-- PostgreSQL.
+select
+    set_config('transaction_read_only', 'on', true),
+    set_config('statement_timeout', %(milliseconds)s::int::text, true),
+    set_config('lock_timeout', '500', true),
+    set_config('search_path', %(path)s::text, true)
 
 -- find_fullest_member [apm_engine] --
 -- A member who may write, of the organization with the most samples today: in his name the command measures.
@@ -293,3 +245,103 @@ where not exists (
     where attrelid = to_regclass('public.' || needed.table_name) and attname = needed.column_name and not attisdropped
 )
 order by 1
+
+-- write_health_lines [apm_engine] --
+-- The lines of a round take the place of the former ones; since when a line has not passed is kept.
+insert into apm_private.health_lines as l (
+    key, position, area, title, expected, outcome, value, reason, remedy, statement, figure, unit, rows, measured_at,
+    duration_ms, every_seconds, failing_since
+)
+select n.key, n.position, n.area, n.title, n.expected, n.outcome, n.value, n.reason, n.remedy, n.statement, n.figure, n.unit,
+    n.rows, n.measured_at, n.duration_ms, n.every_seconds, case when n.outcome = 'failed' then n.measured_at end
+from jsonb_to_recordset(%(lines)s::jsonb) as n (
+    key text, position int, area text, title text, expected text, outcome text, value text, reason text, remedy text,
+    statement text, figure float8, unit text, rows jsonb, measured_at timestamptz, duration_ms float8, every_seconds float8
+)
+on conflict (key) do update set
+    position = excluded.position,
+    area = excluded.area,
+    title = excluded.title,
+    expected = excluded.expected,
+    outcome = excluded.outcome,
+    value = excluded.value,
+    reason = excluded.reason,
+    remedy = excluded.remedy,
+    statement = excluded.statement,
+    figure = excluded.figure,
+    unit = excluded.unit,
+    rows = excluded.rows,
+    measured_at = excluded.measured_at,
+    duration_ms = excluded.duration_ms,
+    every_seconds = excluded.every_seconds,
+    failing_since = case when excluded.outcome = 'failed' then coalesce(l.failing_since, excluded.measured_at) end
+
+-- forget_health_lines [apm_engine] --
+-- Lines of another release.
+delete from apm_private.health_lines as l where l.key <> all (%(keys)s::text[])
+
+-- list_measured [apm_engine] --
+-- When each line was last measured.
+select l.key, l.measured_at from apm_private.health_lines as l
+
+-- read_health_lines [apm_api] --
+-- The report as the engine last measured it.
+select l.*, extract(epoch from clock_timestamp() - l.measured_at)::float8 as seconds_ago
+from apm_private.read_health_lines() as l
+
+-- write_sizes [apm_engine] --
+-- How large each table of ours is at this hour, and what its disk has left.
+insert into apm_private.health_sizes (measured_at, database_bytes, disk_free_bytes, sizes)
+select %(at)s::timestamptz, pg_database_size(current_database()),
+    coalesce(%(disk_free_bytes)s::bigint, %(disk_bytes)s::bigint - pg_database_size(current_database())), coalesce((
+    select jsonb_object_agg(t.name, jsonb_build_array(t.table_bytes, t.index_bytes))
+    from (
+        select r.relname as name, sum(pg_table_size(p.relid))::bigint as table_bytes, sum(pg_indexes_size(p.relid))::bigint as index_bytes
+        from pg_class as r
+        join pg_namespace as n on n.oid = r.relnamespace
+        cross join lateral (
+            select t.relid from pg_partition_tree(r.oid) as t where r.relkind = 'p'
+            union all
+            select r.oid where r.relkind = 'r'
+        ) as p
+        where r.relkind in ('r', 'p') and not r.relispartition
+            and (n.nspname = 'apm_private' or (n.nspname = 'public' and (starts_with(r.relname, 'apm_') or r.relname = 'service_health_checks')))
+        group by r.oid, r.relname
+        having sum(pg_total_relation_size(p.relid)) > 1048576
+    ) as t
+), '{}')
+on conflict (measured_at) do nothing
+
+-- forget_sizes [apm_engine] --
+-- After two days one reading a day is enough, and after 400 days none.
+delete from apm_private.health_sizes as s
+where s.measured_at < %(at)s::timestamptz - interval '400 days'
+    or (
+        s.measured_at < %(at)s::timestamptz - interval '2 days'
+        and exists (
+            select from apm_private.health_sizes as o
+            where o.measured_at < s.measured_at
+                and date_trunc('day', o.measured_at, 'UTC') = date_trunc('day', s.measured_at, 'UTC')
+        )
+    )
+
+-- write_snapshot [apm_engine] --
+-- What the statements had cost at this hour.
+insert into apm_private.statement_snapshots (taken_at, reset_at, user_ids, query_ids, toplevels, calls, total_ms)
+values (
+    %(at)s::timestamptz, %(reset_at)s::timestamptz, %(user_ids)s::oid[], %(query_ids)s::bigint[], %(toplevels)s::boolean[],
+    %(calls)s::bigint[], %(total_ms)s::float8[]
+)
+on conflict (taken_at) do nothing
+
+-- forget_snapshots [apm_engine] --
+-- The last two days are enough for what a day cost.
+delete from apm_private.statement_snapshots as s where s.taken_at < %(at)s::timestamptz - interval '2 days'
+
+-- has_size_of_hour [apm_engine] --
+-- Whether this hour's sizes were written already.
+select exists (select from apm_private.health_sizes as s where s.measured_at >= date_trunc('hour', %(at)s::timestamptz, 'UTC')) as is_there
+
+-- list_size_history [apm_api] --
+-- How large the database was, for the chart.
+select s.measured_at, s.database_bytes from apm_private.read_health_sizes() as s order by s.measured_at

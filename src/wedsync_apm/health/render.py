@@ -21,6 +21,12 @@ def as_json(report: Report) -> str:
     return json.dumps(report.as_dict(), indent=2, ensure_ascii=False, default=_text)
 
 
+def as_plain(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rows as JSON can say them."""
+    plain: list[dict[str, Any]] = json.loads(json.dumps([dict(row) for row in rows], default=_text))
+    return plain
+
+
 def as_markdown(report: Report) -> str:
     """A table of all lines, then each line's rows, then the statements."""
     counts = report.counts

@@ -1,4 +1,4 @@
-"""Takes the report: asks, times, judges. A statement that fails makes its line unknown, no more."""
+"""The report: what the engine measures, and what a member sees."""
 
 import asyncio
 import time
@@ -14,21 +14,18 @@ from psycopg.rows import DictRow, dict_row
 
 from wedsync_apm import __version__
 from wedsync_apm.clock import utcnow
-from wedsync_apm.db import migrate
-from wedsync_apm.db.migrations import load_migrations
 from wedsync_apm.db.pool import Pool, wrap_database_errors
-from wedsync_apm.db.queries import load_queries
 from wedsync_apm.db.tenant import Actor, tenant_tx
 from wedsync_apm.errors import WedSyncError
-from wedsync_apm.health.checks import CHECKS, MEMBER, SCHEMA, Check
+from wedsync_apm.health.checks import MEMBER, Q
 from wedsync_apm.health.judge import (
     judge_foreign_rows,
     judge_query_time,
     judge_wedding_day,
 )
-from wedsync_apm.health.model import Finding, Line, Report, failed, passed, unknown
-
-Q = load_queries(__package__)
+from wedsync_apm.health.model import Finding, Line, Outcome, Report, unknown
+from wedsync_apm.health.store import measure_now, read_lines
+from wedsync_apm.health.thresholds import ENGINE
 
 RUNS: Final = 3
 """How often each typical query is timed."""
@@ -45,18 +42,31 @@ class Member:
     organization_id: UUID
 
 
-async def take_report(pool: Pool, member: Member | None) -> Report:
-    """Measures everything now, as `apm_api`; the member's lines as that member.
+async def take_report(conninfo: str, pool: Pool, member: Member | None) -> Report:
+    """Measures everything now: as `apm_engine`, whose login `conninfo` is, and as the member.
 
     Raises DatabaseAway when nothing can be asked at all.
     """
-    taken_at = utcnow()
+    return await _report_of(pool, await asyncio.to_thread(measure_now, conninfo), member)
+
+
+async def read_report(pool: Pool, member: Member | None) -> Report:
+    """As the engine last measured it; the member's lines now. Raises DatabaseAway."""
+    return await _report_of(pool, await read_lines(pool) or [_nothing_measured()], member)
+
+
+async def _report_of(pool: Pool, lines: list[Line], member: Member | None) -> Report:
     server = (await _ask(pool, Q.read_server))[0]
-    version = int(server["version_number"]) // 10000
-    lines = [await _line_of(pool, check, version) for check in CHECKS]
-    lines[1:1] = [await _migrations(pool), await _drift(pool)]
-    lines += await _member_lines(pool, member)
-    return Report(taken_at, server["database"], server["version"], __version__, tuple(lines))
+    lines = [*lines, *await _member_lines(pool, member)]
+    return Report(utcnow(), server["database"], server["version"], __version__, tuple(lines))
+
+
+def _nothing_measured() -> Line:
+    return Line(
+        "engine", ENGINE, "Measuring", "every minute", Outcome.UNKNOWN, "nothing measured yet",
+        "the engine (`work`) measures; it has not done so yet, or does not run",
+        Q.read_health_lines, utcnow(), 0.0,
+    )  # fmt: skip
 
 
 async def find_member(conninfo: str) -> Member | None:
@@ -78,15 +88,6 @@ async def _ask(pool: Pool, statement: str) -> Rows:
             return await (await cx.execute(statement)).fetchall()
 
 
-async def _line_of(pool: Pool, check: Check, version: int) -> Line:
-    statement = check.statement(version)
-
-    async def measure() -> Finding:
-        return check.judge(await _ask(pool, statement))
-
-    return await _measured(check.key, check.area, check.title, check.expected, statement, measure)
-
-
 async def _measured(  # noqa: PLR0917 - the columns of a line, in their order
     key: str,
     area: str,
@@ -105,48 +106,6 @@ async def _measured(  # noqa: PLR0917 - the columns of a line, in their order
         key, area, title, expected, finding.outcome, finding.value, finding.reason, statement,
         measured_at, took, finding.rows,
     )  # fmt: skip
-
-
-async def _migrations(pool: Pool) -> Line:
-    statement = migrate.Q.list_migration_versions
-
-    async def measure() -> Finding:
-        applied = {row["version"]: row["checksum"] for row in await _ask(pool, statement)}
-        known = {m.version: m.checksum for m in load_migrations()}
-        faults = [
-            f"{words} {', '.join(sorted(versions))}"
-            for words, versions in (
-                ("pending:", known.keys() - applied.keys()),
-                ("of another release:", applied.keys() - known.keys()),
-                ("changed:", {v for v in known.keys() & applied.keys() if known[v] != applied[v]}),
-            )
-            if versions
-        ]
-        value = f"{len(known.keys() & applied.keys())} of {len(known)} applied"
-        return failed(value, "; ".join(faults)) if faults else passed(value)
-
-    return await _measured(
-        "migrations", SCHEMA, "Migrations", "all applied, none changed", statement, measure
-    )
-
-
-async def _drift(pool: Pool) -> Line:
-    async def measure() -> Finding:
-        drift = await asyncio.to_thread(migrate.verify, str(pool.conninfo))
-        count = len(drift.added) + len(drift.removed) + len(drift.changed)
-        if not drift:
-            return passed("no difference")
-        named = [*drift.added[:5], *drift.removed[:5], *drift.changed[:5]]
-        return failed(f"{count} differences", ", ".join(named))
-
-    return await _measured(
-        "drift",
-        SCHEMA,
-        "Live schema",
-        "as the migrations made it",
-        migrate.Q.take_fingerprint,
-        measure,
-    )
 
 
 async def _member_lines(pool: Pool, member: Member | None) -> list[Line]:

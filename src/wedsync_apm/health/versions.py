@@ -1,6 +1,11 @@
-"""Finds the words for a question that the server at hand understands."""
+"""Finds the words for a question that the server at hand understands.
+
+A collector is a file of `collectors/`; its statements are called `read_<stem>_from_<version>`. One
+is used from that major version on, until one with a higher number takes over.
+"""
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Final
@@ -8,26 +13,29 @@ from typing import Final
 from wedsync_apm.db.queries import Query, parse_queries
 from wedsync_apm.errors import ConfigurationError
 
-_NAME: Final = re.compile(r"(?P<stem>\w+)_from_(?P<version>\d+)")
+_NAME: Final = re.compile(r"read_(?P<stem>\w+)_from_(?P<version>\d+)")
 
 
 @cache
-def _by_stem() -> dict[str, dict[int, Query]]:
-    text = files(__package__ or "").joinpath("by_version.sql").read_text(encoding="utf-8")
+def _by_stem() -> Mapping[str, Mapping[int, Query]]:
+    folder = files(__package__ or "").joinpath("collectors")
     found: dict[str, dict[int, Query]] = {}
-    for name, query in parse_queries(text, "health/by_version.sql").items():
-        match = _NAME.fullmatch(name)
-        if match is None:
-            raise ConfigurationError(
-                f"health/by_version.sql: {name} does not end in _from_<version>"
-            )
-        found.setdefault(match["stem"], {})[int(match["version"])] = query
+    for file in folder.iterdir():
+        stem = file.name.removesuffix(".sql")
+        if stem == file.name:
+            continue
+        source = f"health/collectors/{file.name}"
+        for name, query in parse_queries(file.read_text(encoding="utf-8"), source).items():
+            match = _NAME.fullmatch(name)
+            if match is None or match["stem"] != stem:
+                raise ConfigurationError(f"{source}: {name} is not read_{stem}_from_<version>")
+            found.setdefault(stem, {})[int(match["version"])] = query
     return found
 
 
-def stems() -> tuple[str, ...]:
-    """The questions that need different words."""
-    return tuple(_by_stem())
+def stems() -> frozenset[str]:
+    """Every collector that has a file."""
+    return frozenset(_by_stem())
 
 
 def statement_for(stem: str, version: int) -> str:

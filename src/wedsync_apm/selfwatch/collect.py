@@ -119,6 +119,28 @@ class DatabaseReader:
 
     def read(self) -> Iterator[Figure]:
         """The figures. Raises DatabaseAway."""
+        for row in self._ask(Q.read_database_figures):
+            for name, value in row.items():
+                if value is not None:
+                    yield Figure("postgresql", name, float(value))
+
+    def read_health(self) -> Iterator[Figure]:
+        """What the health report found last; nothing before its first round."""
+        rows = self._ask(Q.list_health_figures)
+        for row in rows:
+            tags = {"line": row["key"]}
+            yield Figure("database_health", "line_red", row["is_red"], tags)
+            if row["figure"] is not None:
+                yield Figure("database_health", "line_figure", row["figure"], tags)
+        if rows:
+            totals = {
+                "red_lines": sum(row["is_red"] for row in rows),
+                "unknown_lines": sum(row["is_unknown"] for row in rows),
+                "since_measured_seconds": min(row["seconds_ago"] for row in rows),
+            }
+            yield from (Figure("database_health", name, value) for name, value in totals.items())
+
+    def _ask(self, statement: str) -> list[dict[str, Any]]:
         try:
             with wrap_database_errors():
                 if self._cx is None or self._cx.closed:
@@ -130,13 +152,10 @@ class DatabaseReader:
                         application_name="wedsync-apm/selfwatch",
                         connect_timeout=5,
                     )
-                row = self._cx.execute(Q.read_database_figures).fetchone() or {}
+                return self._cx.execute(statement.encode()).fetchall()
         except Exception:
             self.close()
             raise
-        for name, value in row.items():
-            if value is not None:
-                yield Figure("postgresql", name, float(value))
 
     def close(self) -> None:
         """Gives the connection back."""

@@ -31,3 +31,10 @@ from pg_stat_database as d
 join pg_database as b on b.oid = d.datid
 cross join apm_private.read_activity() as a
 where d.datname = current_database()
+
+-- list_health_figures [apm_engine] --
+-- What the health report found last: each line's number, whether it is red, and how long ago it was looked at.
+select l.key, l.figure, (l.outcome = 'failed')::int::float8 as is_red, (l.outcome = 'unknown')::int::float8 as is_unknown,
+    extract(epoch from clock_timestamp() - l.measured_at)::float8 as seconds_ago
+from apm_private.health_lines as l
+order by l.position

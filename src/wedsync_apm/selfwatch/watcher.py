@@ -24,6 +24,8 @@ log = get_logger(__name__)
 EVERY_SECONDS: Final = 5.0
 METRICS_EVERY: Final = 3
 """Our own `/metrics` has many series, so it is read each third time only."""
+HEALTH_EVERY: Final = 12
+"""The database's health is looked at once a minute."""
 TIMEOUT_SECONDS: Final = 5.0
 MOST_KEPT: Final = 20_000
 
@@ -80,6 +82,8 @@ class SelfWatch:
         ]
         if turn % METRICS_EVERY == 0:
             readers.append(("metrics", self._read_metrics))
+        if turn % HEALTH_EVERY == 0:
+            readers.append(("database health", self._database.read_health))
         for name, read in readers:
             try:
                 figures += read()

@@ -1,14 +1,18 @@
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from wedsync_apm.health import judge
+from wedsync_apm.health.checks import LINTS, checks
+from wedsync_apm.health.measure import settle_drift
 from wedsync_apm.health.model import Line, Outcome, Report, Verdict
 from wedsync_apm.health.render import as_html, as_markdown
+from wedsync_apm.health.store import SNAPSHOT
+from wedsync_apm.health.thresholds import THRESHOLDS, Sense, Threshold, judge_figures
 from wedsync_apm.health.versions import statement_for, stems
 
 AT = datetime(2026, 6, 6, 12, tzinfo=UTC)
@@ -31,27 +35,81 @@ def test_what_is_not_known_is_not_called_a_fault() -> None:
     assert _report(Outcome.FAILED, Outcome.UNKNOWN).verdict is Verdict.NEEDS_ATTENTION
 
 
-CONNECTIONS = {
-    "used": 3,
-    "allowed": 100,
-    "active": 1,
-    "idle_in_transaction": 0,
-    "oldest_transaction_seconds": 0.0,
-    "hidden": 0,
-}
+MOST = Threshold("k", "Server", "Title", Sense.MOST, 5, "s", "Do this.", none="nobody")
+LEAST = replace(MOST, sense=Sense.LEAST, limit=2, unit="days")
 
 
 @pytest.mark.parametrize(
-    ("change", "outcome"),
+    ("threshold", "figures", "outcome", "value"),
     [
-        ({}, Outcome.PASSED),
-        ({"used": 80}, Outcome.FAILED),
-        ({"idle_in_transaction": 1}, Outcome.FAILED),
-        ({"hidden": 1}, Outcome.UNKNOWN),
+        (MOST, [], Outcome.PASSED, "nobody"),
+        (MOST, [5.0], Outcome.PASSED, "5 s"),
+        (MOST, [5.01], Outcome.FAILED, "5.01 s (0)"),
+        (MOST, [1.0, 7.0, 6.0], Outcome.FAILED, "7 s (1)"),
+        (MOST, [None], Outcome.UNKNOWN, "not known"),
+        (MOST, [1.0, None], Outcome.UNKNOWN, "1 s (0)"),
+        (MOST, [6.0, None], Outcome.FAILED, "6 s (0)"),
+        (LEAST, [4.0, 2.0], Outcome.PASSED, "2 days (1)"),
+        (LEAST, [4.0, 1.5], Outcome.FAILED, "1.50 days (1)"),
+        (replace(MOST, sense=Sense.MEASURED), [1e9], Outcome.PASSED, "1,000,000,000 s"),
     ],
 )
-def test_connections(change: dict[str, Any], outcome: Outcome) -> None:
-    assert judge.judge_connections([CONNECTIONS | change]).outcome is outcome
+def test_the_worst_figure_counts(
+    threshold: Threshold, figures: list[float | None], outcome: Outcome, value: str
+) -> None:
+    rows = [{"subject": str(n), "figure": figure} for n, figure in enumerate(figures)]
+    finding = judge_figures(threshold, rows)
+    assert (finding.outcome, finding.value) == (outcome, value)
+    assert bool(finding.reason) == (outcome is not Outcome.PASSED)
+
+
+def test_many_that_are_bad_are_counted_not_listed() -> None:
+    rows = [{"subject": f"s{n}", "figure": 9.0} for n in range(8)]
+    assert judge_figures(MOST, rows).reason.endswith("and 3 more")
+
+
+def test_each_threshold_has_its_file_and_its_line_in_the_docs() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "health-report.md").read_text(encoding="utf-8")
+    assert stems() - {SNAPSHOT} == {one.key for one in THRESHOLDS}
+    for one in THRESHOLDS:
+        assert f"| `{one.key}` | {one.title} | {one.expected} |" in text
+        assert one.remedy or one.sense is Sense.MEASURED
+
+
+def test_no_line_comes_twice() -> None:
+    keys = [check.key for check in checks()]
+    assert len(keys) == len(set(keys))
+
+
+def test_a_limit_can_stand_in_for_that_of_the_table() -> None:
+    changed = {check.key: check for check in checks({"slots": 1})}
+    assert changed["slots"].expected == "at most 1 MiB"
+    assert changed["blocking"].expected == "at most 5 s"
+
+
+DRIFT = replace(
+    LINE,
+    key="drift",
+    outcome=Outcome.FAILED,
+    value="1 difference",
+    reason="policy x changed",
+    rows=({"object": "policy x", "change": "changed"},),
+)
+NAMED = replace(
+    LINE, key="l", area=LINTS, outcome=Outcome.FAILED, rows=({"metadata": {"object": "policy x"}},)
+)
+
+
+def test_a_difference_that_a_rule_names_is_one_fault() -> None:
+    settled = {line.key: line for line in settle_drift([DRIFT, NAMED])}
+    assert settled["drift"].outcome is Outcome.PASSED
+    assert settled["l"].outcome is Outcome.FAILED
+
+
+def test_any_other_difference_stays_red() -> None:
+    other = replace(DRIFT, rows=(*DRIFT.rows, {"object": "index y", "change": "removed"}))
+    for lines in ([DRIFT], [other, NAMED], [DRIFT, replace(NAMED, outcome=Outcome.PASSED)]):
+        assert next(settle_drift(lines)).outcome is Outcome.FAILED
 
 
 TABLE = {
@@ -73,12 +131,6 @@ def test_row_security_must_be_enabled_and_forced(missing: str) -> None:
     assert judge.judge_row_security([]).outcome is Outcome.UNKNOWN
 
 
-def test_few_blocks_say_nothing_about_the_cache() -> None:
-    few, bad, good = ({"hits": h, "reads": r} for h, r in ((10, 0), (900, 100), (9990, 10)))
-    outcomes = [judge.judge_cache_hits([row]).outcome for row in (few, bad, good)]
-    assert outcomes == [Outcome.UNKNOWN, Outcome.FAILED, Outcome.PASSED]
-
-
 def test_a_silent_engine_is_a_fault_and_none_is_unknown() -> None:
     job = {"job": "evaluate", "outcome": "ok", "detail": "", "failures_in_row": 0, "seconds_ago": 2}
     assert judge.judge_jobs([job]).outcome is Outcome.PASSED
@@ -93,9 +145,9 @@ def test_the_middle_of_the_runs_counts() -> None:
 
 
 def test_each_version_gets_its_own_words() -> None:
-    assert "pg_stat_bgwriter" in statement_for("read_checkpoints", 16)
-    assert "pg_stat_checkpointer" in statement_for("read_checkpoints", 17)
-    assert statement_for("read_checkpoints", 18) == statement_for("read_checkpoints", 17)
+    assert "pg_stat_bgwriter" in statement_for("checkpoints", 16)
+    assert "pg_stat_checkpointer" in statement_for("checkpoints", 17)
+    assert statement_for("checkpoints", 18) == statement_for("checkpoints", 17)
     for stem in stems():
         with pytest.raises(KeyError):
             statement_for(stem, 14)

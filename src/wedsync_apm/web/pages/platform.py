@@ -9,7 +9,7 @@ from litestar import get
 from wedsync_apm.backups.standing import stand
 from wedsync_apm.backups.store import read_overview
 from wedsync_apm.errors import Forbidden
-from wedsync_apm.health.report import Member, take_report
+from wedsync_apm.health.report import Member, read_report
 from wedsync_apm.organizations.identity import actor_of
 from wedsync_apm.web.build.backups import build_backups
 from wedsync_apm.web.build.report import build_database, build_guard, build_report
@@ -52,7 +52,7 @@ async def _page(request: PageRequest, active: str) -> Html:
         member = Member(actor_of(await identify(web, request)), here.organization_id)
     # Outside of the page's own transaction: the report takes connections of its own.
     async with ONE_AT_A_TIME:
-        report = await take_report(web.pool, member)
+        report = await read_report(web.pool, member)
     async with visit(request) as here:
         build = build_report if active == "report" else build_database
         view = build(report, words(f"{active}.title"), here.zone)
