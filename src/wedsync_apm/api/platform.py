@@ -48,7 +48,7 @@ class HealthReport(msgspec.Struct, kw_only=True):
 
 @get("/api/v1/database-health", tags=["platform"])
 async def read_database_health(request: ApiRequest) -> Response[HealthReport]:
-    """The database as the engine last measured it, each figure with its statement; for operators."""
+    """As the engine last measured it; for operators. Every figure comes with its statement."""
     async with request.tenant() as cx:
         standing = await store.find_standing(cx)
     if standing.operator_role is None:
