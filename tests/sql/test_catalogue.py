@@ -77,7 +77,9 @@ def test_sequences_are_closed_but_for_those_who_fill_them(cx: Connection) -> Non
             cx,
             f"""select r.name, case a.grantee when 0 then 'PUBLIC' else pg_get_userbyid(a.grantee) end as grantee
             from ({RELATIONS}) as r cross join lateral aclexplode(r.relacl) as a
-            where r.relkind = 'S' and a.grantee <> r.relowner""",
+            where r.relkind = 'S' and a.grantee <> r.relowner
+                -- how far they have come is in the health report; to draw takes USAGE
+                and not (a.grantee = 'apm_engine'::regrole and a.privilege_type = 'SELECT')""",
         )
     }
     assert found == {

@@ -75,6 +75,20 @@ create table apm_private.statement_snapshots (
 );
 call apm_private.protect_table('apm_private.statement_snapshots');
 
--- How far they have come; to draw from them takes another right.
-grant select on all sequences in schema public, apm_private to apm_engine;
+-- How far they have come; to draw from them takes another right. The host's are none of our business.
+do $$
+declare
+    name text;
+begin
+    for name in
+        select format('%I.%I', n.nspname, c.relname)
+        from pg_class as c
+        join pg_namespace as n on n.oid = c.relnamespace
+        where c.relkind = 'S'
+            and (n.nspname = 'apm_private' or (n.nspname = 'public' and starts_with(c.relname, 'apm_')))
+    loop
+        execute format('grant select on sequence %s to apm_engine', name);
+    end loop;
+end
+$$;
 grant execute on function apm_private.read_job_runs() to apm_engine;

@@ -1,6 +1,7 @@
 """The health report as a page: verdict, then failures, then passes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -19,10 +20,12 @@ _KINDS: Final[dict[Outcome, Kind]] = {
 }
 TILES: Final = ("migrations", "tables", "storage", "connections")
 LONGEST_VALUE: Final = 24
+MOST_SIZES: Final = 48
 
 
-def build_line(line: Measured) -> Line:
-    """One figure with its limit, how long it took and its statement."""
+def build_line(line: Measured, zone: str) -> Line:
+    """One figure with its limit, how long it took, its statement, and what to do about it."""
+    is_well = line.outcome is Outcome.PASSED
     return Line(
         name=line.title,
         figure=line.value,
@@ -32,6 +35,10 @@ def build_line(line: Measured) -> Line:
         took=say.figure(line.duration_ms, "ms"),
         statement=line.statement.strip(),
         reason=say.sentence(line.reason),
+        remedy="" if is_well or not line.remedy else words("report.remedy", remedy=line.remedy),
+        since=words("report.since", time=say.when(line.failing_since, line.measured_at, zone))
+        if line.failing_since
+        else "",
     )
 
 
@@ -58,8 +65,10 @@ def _tiles(report: Report) -> tuple[Tile, ...]:
     )
 
 
-def _sections(groups: Iterable[tuple[str, Iterable[Measured]]]) -> tuple[Section, ...]:
-    built = ((heading, tuple(build_line(line) for line in lines)) for heading, lines in groups)
+def _sections(groups: Iterable[tuple[str, Iterable[Measured]]], zone: str) -> tuple[Section, ...]:
+    built = (
+        (heading, tuple(build_line(line, zone) for line in lines)) for heading, lines in groups
+    )
     return tuple(Section(heading, lines) for heading, lines in built if lines)
 
 
@@ -101,13 +110,31 @@ def build_report(report: Report, title: str, zone: str) -> ReportView:
     """Everything: what failed, what is not known, what passed."""
     good = [line for line in report.lines if line.outcome is Outcome.PASSED]
     groups = [*_not_passed(report), (words("report.passes"), good)]
-    return _view(report, title, zone, _sections(groups))
+    return _view(report, title, zone, _sections(groups, zone))
 
 
-def build_database(report: Report, title: str, zone: str) -> ReportView:
+def _size(sizes: Sequence[tuple[datetime, int]]) -> tuple[Tile, ...]:
+    """How the database grew, once there are two readings."""
+    if len(sizes) < 2:
+        return ()
+    values = tuple(float(size) for _, size in sizes[-MOST_SIZES:])
+    return (
+        Tile(
+            words("database.size"),
+            say.figure(values[-1], "B"),
+            words("database.size_before", size=say.figure(values[0], "B")),
+            spark=values,
+        ),
+    )
+
+
+def build_database(
+    report: Report, title: str, zone: str, sizes: Sequence[tuple[datetime, int]] = ()
+) -> ReportView:
     """The same by area, for whoever wants to know how it is rather than what was checked."""
     areas: dict[str, list[Measured]] = {}
     for line in report.lines:
         if line.outcome is Outcome.PASSED:
             areas.setdefault(line.area, []).append(line)
-    return _view(report, title, zone, _sections([*_not_passed(report), *areas.items()]))
+    view = _view(report, title, zone, _sections([*_not_passed(report), *areas.items()], zone))
+    return replace(view, tiles=(*view.tiles, *_size(sizes)))

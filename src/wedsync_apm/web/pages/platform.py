@@ -10,6 +10,7 @@ from wedsync_apm.backups.standing import stand
 from wedsync_apm.backups.store import read_overview
 from wedsync_apm.errors import Forbidden
 from wedsync_apm.health.report import Member, read_report
+from wedsync_apm.health.store import read_sizes
 from wedsync_apm.organizations.identity import actor_of
 from wedsync_apm.web.build.backups import build_backups
 from wedsync_apm.web.build.report import build_database, build_guard, build_report
@@ -53,8 +54,12 @@ async def _page(request: PageRequest, active: str) -> Html:
     # Outside of the page's own transaction: the report takes connections of its own.
     async with ONE_AT_A_TIME:
         report = await read_report(web.pool, member)
+        sizes = await read_sizes(web.pool)
     async with visit(request) as here:
-        build = build_report if active == "report" else build_database
-        view = build(report, words(f"{active}.title"), here.zone)
+        title = words(f"{active}.title")
+        if active == "report":
+            view = build_report(report, title, here.zone)
+        else:
+            view = build_database(report, title, here.zone, sizes)
         guard = build_guard(await find_guard_mode(here.cx), here.at, here.zone)
         return here.page("report.html", active, replace(view, guard=guard))

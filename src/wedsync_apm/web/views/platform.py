@@ -19,6 +19,10 @@ class Line:
     took: str
     statement: str
     reason: str = ""
+    remedy: str = ""
+    """What to do about it, where there is something to do."""
+    since: str = ""
+    """Since when it has not been well."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,8 @@ WORDS: Final[Mapping[str, str]] = {
     "backups.holds": "Holds",
     "backups.missing": "Missing",
     "database.title": "Database",
+    "database.size": "Size",
+    "database.size_before": "{size} at first",
     "guard.by_calendar": "Guard mode {mode}{until}: {why}",
     "guard.by_override": "Guard mode {mode}{until}, by {who}: {why}",
     "guard.until": " until {time}",
@@ -40,8 +42,10 @@ WORDS: Final[Mapping[str, str]] = {
     "report.passed": "Passed",
     "report.failed": "Failed",
     "report.unknown": "Not known",
-    "report.measured": "Every figure was measured at {time} on PostgreSQL {server}, "
-    "by the statement shown with it.",
+    "report.measured": "As the engine measured it last, by {time}, on PostgreSQL {server}: each "
+    "figure by the statement shown with it.",
+    "report.remedy": "What to do: {remedy}",
+    "report.since": "since {time}",
     "report.unknowns": "What could not be judged",
     "report.failures": "What failed",
     "report.passes": "What passed",

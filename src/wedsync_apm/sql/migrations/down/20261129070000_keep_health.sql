@@ -1,6 +1,19 @@
 revoke execute on function apm_private.read_job_runs() from apm_engine;
-revoke select on all sequences in schema public, apm_private from apm_engine;
-grant usage on sequence apm_private.block_ids to apm_engine;
+do $$
+declare
+    name text;
+begin
+    for name in
+        select format('%I.%I', n.nspname, c.relname)
+        from pg_class as c
+        join pg_namespace as n on n.oid = c.relnamespace
+        where c.relkind = 'S'
+            and (n.nspname = 'apm_private' or (n.nspname = 'public' and starts_with(c.relname, 'apm_')))
+    loop
+        execute format('revoke select on sequence %s from apm_engine', name);
+    end loop;
+end
+$$;
 drop table apm_private.statement_snapshots;
 drop function apm_private.read_health_sizes();
 drop table apm_private.health_sizes;
