@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "freeze": ("freeze", "app"),
     "drill": ("drill", "drill"),
     "backup": ("backup", "app"),
+    "monitoring": ("monitoring", "app"),
 }
 """Each command, or group of commands, with its module and its name there."""
 

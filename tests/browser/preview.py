@@ -11,6 +11,7 @@ from tests.browser import (
     preview_phone,
     preview_reach,
     preview_rules,
+    preview_started,
     preview_watching,
     preview_weddings,
 )
@@ -213,7 +214,7 @@ def today(state: str) -> TodayView:
         base |= {
             "state": "empty", "title": say("today.empty"), "headline": say("today.empty"),
             "body": say("today.empty_body"), "services": (), "weddings": (), "contacts": (),
-            "figure": None, "week": "",
+            "figure": None, "week": "", "started": preview_started.card(),
         }  # fmt: skip
     return TodayView(**base)
 
@@ -488,6 +489,14 @@ PAGES: dict[str, Make] = {
     "today-quiet": _page("today.html", "today", lambda: today("quiet"), open_incidents=0),
     "today-unknown": _page("today.html", "today", lambda: today("unknown"), open_incidents=0),
     "today-empty": _page("today.html", "today", lambda: today("empty"), open_incidents=0),
+    "today-unwatched": _page(
+        "today.html", "today", lambda: today("empty"), open_incidents=0, is_watched=False
+    ),
+    **{name: _page(*parts) for name, parts in preview_started.VIEWS.items()},
+    **{
+        name: _page(*parts, is_operator=True)
+        for name, parts in preview_started.FOR_OPERATORS.items()
+    },
     "incident": _page("incident.html", "incidents", incident),
     "incident-engineer": _page(
         "incident.html", "incidents", lambda: incident(engineer=True, taken=False),

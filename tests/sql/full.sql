@@ -139,3 +139,5 @@ insert into apm_private.notification_group_members (organization_id, group_id, i
 select g.organization_id, g.id, i.id
 from apm_notification_groups as g
 cross join lateral (select x.id from apm_incidents as x where x.organization_id = g.organization_id limit 10) as i;
+insert into apm_monitoring (organization_id, state, group_name, reason, changed_by_name)
+select o.id, 'beta', 'Devon', 'They asked', 'an operator' from organizations as o limit 2;

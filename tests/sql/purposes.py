@@ -143,6 +143,14 @@ PURPOSES: Final[dict[str, tuple[str, str]]] = {
         OWNER,
         "delete from only apm_drill_calls where organization_id = %(o)s and contact_method_id = %(o)s",
     ),
+    "idx_apm_monitoring_group": (
+        ENGINE,
+        "select organization_id from apm_monitoring where group_name = 'Devon' order by organization_id",
+    ),
+    "idx_apm_deliveries_tests": (
+        ENGINE,
+        "select * from apm_deliveries where organization_id = %(o)s and kind = 'test' order by created_at desc limit 1",
+    ),
     "idx_apm_drill_schedules_next": (
         ENGINE,
         "select * from apm_drill_schedules where next_at <= now() order by next_at limit 100 for update skip locked",

@@ -144,6 +144,9 @@ TENANT_TABLES: Final[dict[str, Access]] = {
     "public.apm_drills": READ_BY_ALL,
     "public.apm_drill_calls": Access(select="MEMBER"),
     "public.apm_drill_schedules": MANAGED,
+    "public.apm_monitoring": Access(select="VIEWER", operators_see=OPERATORS),
+    # the business's own; a person's stand in a test of their own
+    "public.apm_skipped_steps": Access(select="VIEWER", insert="ADMIN", delete="ADMIN"),
 }
 """Tables whose rows belong to an organization."""
 

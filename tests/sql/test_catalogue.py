@@ -134,6 +134,12 @@ def test_people_may_call_these_and_no_others(cx: Connection) -> None:
         "apm_delivery_texts(uuid[])",
         "apm_drill_facts(uuid,timestamp with time zone)",
         "apm_start_drill(uuid,text,uuid)",
+        "apm_is_watched(uuid)",
+        "apm_monitoring_default()",
+        "apm_set_monitoring_default(text,text)",
+        "apm_switch_monitoring(uuid[],text,text,text,boolean)",
+        "apm_first_steps(uuid)",
+        "apm_set_up(interval)",
         "apm_merge_incident(uuid,uuid,text)",
         "apm_update_incident(uuid,text,timestamp with time zone)",
         "apm_my_organizations()",
@@ -246,6 +252,7 @@ def test_policies_ask_who_is_calling_once_a_statement(cx: Connection) -> None:
         + text.count("apm_organization_ids_as(")
         + text.count("apm_operator_role()")
         + text.count("apm_own_contact_ids()")
+        + text.count("uid()")
         + text.count("current_setting(")
         != text.count("( SELECT ")
     ]

@@ -131,3 +131,6 @@ insert into apm_drill_calls (organization_id, drill_id, contact_method_id, perso
 select d.organization_id, d.id, %(contact)s, 'named priya', 'Priya', 'email', %(delivery)s from drill as d;
 insert into apm_drill_schedules (organization_id, every, weekday, local_time, time_zone)
 values (%(organization)s, 'month', 3, '10:00', 'Europe/London');
+insert into apm_monitoring (organization_id, state, reason, changed_by_name)
+values (%(organization)s, 'on', 'As ever', 'an operator');
+insert into apm_skipped_steps (organization_id, step, reason) values (%(organization)s, 'rules', 'We make our own.');

@@ -5,6 +5,7 @@ from collections import Counter
 from importlib.resources import files
 from pathlib import Path
 from string import Formatter
+from typing import Final
 
 import pytest
 from markupsafe import Markup
@@ -19,6 +20,7 @@ from wedsync_apm.incidents.reviews.model import Scope
 from wedsync_apm.metrics.ranges import Aggregation
 from wedsync_apm.notify.channels import SENDERS
 from wedsync_apm.notify.model import State
+from wedsync_apm.organizations.monitoring.model import Monitoring, StepName
 from wedsync_apm.types import (
     Channel,
     EscalationLevel,
@@ -54,6 +56,16 @@ BY_PEOPLE = {
 WEB = Path(str(files("wedsync_apm.web")))
 SOURCES = [*WEB.rglob("*.html"), *(p for p in WEB.rglob("*.py") if p.parent.name != "words")]
 # Keys put together from data, by their beginning and what may follow.
+STEP_CODES: Final = {
+    StepName.CALENDAR: ("past", "none", "action"),
+    StepName.PHONE: ("there", "unverified", "none"),
+    StepName.RULES: ("there", "none", "no_rules", "no_board"),
+    StepName.TEST: (
+        "none", "pending", "failed", "sent", "unknown", "inbox", "delivered", "action",
+    ),
+    StepName.INSTALL: ("there", "unproved", "none", "action"),
+}  # fmt: skip
+"""What the database may say of each first step, and its button."""
 BUILT: dict[str, set[str]] = {
     "board.span.": {one.value for one in Span},
     "board.window.": {*(one.value for one in Span), "fixed"},
@@ -302,6 +314,18 @@ BUILT: dict[str, set[str]] = {
         "windows",
     },
     "ready.line.": {one.value for one in Ready},
+    "started.": {
+        f"{step.value}.{part}"
+        for step in StepName
+        for part in ("title", "why", "help", *STEP_CODES[step])
+    },
+    "started.test.": {"delivered_untimed", "failed_plain"},
+    "started.phone.": {"action", "action_unverified"},
+    "started.rules.": {"action_rules", "action_boards"},
+    "started.channel.": {"email", "sms", "voice", "push", "other"},
+    "tenants.step.": {step.value for step in StepName},
+    "tenants.state.": {one.value for one in Monitoring},
+    "tenants.result.": {"incident", "wedding", "platform", "unknown"},
     "drills.": {"sent", "received", "p50", "p95"},
     "drills.result.": {one.value for one in DrillResult},
     "drills.every.": {one.value for one in Every},

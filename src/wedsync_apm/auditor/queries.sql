@@ -7,7 +7,7 @@ with found as materialized (
     select 'nobody_due' as kind, i.organization_id, i.id::text as subject,
         'Incident ' || i.number || ' is open, and nobody will be told of it any more' as detail
     from public.apm_incidents as i
-    where i.status = 'open'
+    where i.status = 'open' and apm_private.is_watched(i.organization_id)
         and coalesce(i.reopened_at, i.detected_at) < %(at)s::timestamptz - %(patience)s::interval
         and i.dedup_key <> 'auditor:1:nobody_due'
         and not exists (
@@ -30,6 +30,7 @@ with found as materialized (
     from public.apm_escalation_runs as r
     where r.state = 'running' and r.next_at < %(at)s::timestamptz - %(lateness)s::interval
         and (r.held_until is null or r.held_until < %(at)s::timestamptz - %(lateness)s::interval)
+        and apm_private.is_watched(r.organization_id)
     union all
     select 'waiting_message', d.organization_id, d.id::text,
         'A message has waited for a sender since ' || to_char(d.due_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"')

@@ -2,12 +2,25 @@
 
 -- claim_due_checks [apm_engine] --
 -- Takes the most overdue checks, with calls or without: until the lease ends nobody else makes them meanwhile. What
--- is shared is made only while somebody shares it.
-with due as (
+-- is shared is made only while somebody shares it. Those of organizations that are not watched are put off, or each claim
+-- would pass them over anew; the switch makes them due.
+with resting as (
+    select c.organization_id, c.id
+    from public.service_health_checks as c
+    where c.is_active and c.next_check_at <= %(at)s::timestamptz and not apm_private.is_watched(c.organization_id)
+    order by c.next_check_at
+    limit 500
+    for update skip locked
+), put_off as (
+    update public.service_health_checks as c set next_check_at = %(at)s::timestamptz + interval '1 hour'
+    from resting
+    where c.organization_id = resting.organization_id and c.id = resting.id
+), due as (
     select c.organization_id, c.id, c.next_check_at as scheduled_at
     from public.service_health_checks as c
     where c.is_active and c.next_check_at <= %(at)s::timestamptz
         and (c.endpoint_url is not null) = %(calls)s::boolean
+        and apm_private.is_watched(c.organization_id)
         and (not c.is_shared or exists (
             select from public.service_health_checks as u where u.shared_key = c.service_name and u.is_active
         ))
@@ -243,6 +256,7 @@ with free as (
     from public.service_health_checks as c
     where c.shared_key = %(service_name)s::text and c.is_active and c.next_check_at > %(at)s::timestamptz
         and c.claimed_until is distinct from c.next_check_at
+        and apm_private.is_watched(c.organization_id)
     for update skip locked
 )
 update public.service_health_checks as c set next_check_at = %(at)s::timestamptz

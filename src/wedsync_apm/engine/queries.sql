@@ -203,7 +203,8 @@ where s.organization_id = any (%(organization_ids)s::uuid[]) and s.ended_at >= %
 -- has_due_steps [apm_engine] --
 -- Whether any ladder is due: who is woken for nothing need not ask for all that a climb needs.
 select exists (
-    select from public.apm_escalation_runs as r where r.state = 'running' and r.next_at <= %(at)s::timestamptz
+    select from public.apm_escalation_runs as r
+    where r.state = 'running' and r.next_at <= %(at)s::timestamptz and apm_private.is_watched(r.organization_id)
 ) as has_due
 
 -- list_unheld_organizations [apm_engine] --

@@ -14,6 +14,7 @@ with due as (
     join public.apm_incidents as i on i.organization_id = r.organization_id and i.id = r.incident_id
     where r.state = 'running' and r.next_at <= %(at)s::timestamptz and i.status = 'open'
         and (r.held_until is null or r.held_until <= %(at)s::timestamptz)
+        and apm_private.is_watched(r.organization_id)
     order by r.held_since is not null, r.next_at
     limit %(limit)s::int
     for update of r, i skip locked

@@ -44,6 +44,8 @@ class Kind(StrEnum):
 ALWAYS_NEEDED: Final = frozenset({Kind.TEST, Kind.VERIFY, Kind.GROUP, Kind.REPORT, Kind.DRILL})
 """What makes sense without an incident, and is not made void by one."""
 CALLS: Final = frozenset({Kind.PAGE, Kind.REOPENED})
+OF_SETTING_UP: Final = frozenset({Kind.TEST, Kind.VERIFY, Kind.DRILL})
+"""What goes out to people who are not watched yet: by it they get ready."""
 URGENT: Final = 135
 """The priority from which a message has lanes of its own: critical at a wedding, an emergency."""
 
@@ -283,6 +285,8 @@ class Delivery:
     """Whether it has the urgent lanes."""
     has_left: bool = False
     """Whether it is for a person who belongs to the organization no more."""
+    is_watched: bool = True
+    """Whether the platform watches the organization."""
 
 
 @dataclass(frozen=True, slots=True)

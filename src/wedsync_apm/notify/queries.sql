@@ -135,6 +135,7 @@ select d.id, d.organization_id, d.incident_id, d.contact_method_id, d.channel::t
     i.generation as incident_generation, i.detected_at, i.acknowledged_at, i.acknowledged_by_name, i.resolved_at,
     i.next_update_at, i.metric_value, i.threshold_value, i.was_wedding_day, i.affected_weddings, i.vendor_text, i.engineer_text,
     history.reopened_at, history.lapsed_at, alert.metric_pattern, checks.services,
+    apm_private.is_watched(d.organization_id) as is_watched,
     quiet.since as quiet_since, quiet.until as quiet_until, quiet.time_zone as quiet_zone,
     case when quiet.until is not null and i.severity = 'critical' and not i.was_wedding_day then exists (
         select from public.wedding_window_at(d.organization_id, %(at)s::timestamptz)

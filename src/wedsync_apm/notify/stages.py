@@ -15,6 +15,7 @@ from typing import Final
 
 from wedsync_apm.notify.channels import SENDERS
 from wedsync_apm.notify.model import (
+    OF_SETTING_UP,
     Delivery,
     Drop,
     Kind,
@@ -49,6 +50,13 @@ class Sifted:
 def needed(delivery: Delivery, at: datetime) -> Drop | None:
     """Drops what somebody has in hand, what is over, and the end of what nobody was told."""
     return no_longer_needed(delivery)
+
+
+def watched(delivery: Delivery, at: datetime) -> Drop | None:
+    """Drops what would tell people of an organization that the platform does not watch."""
+    if delivery.is_watched or delivery.kind in OF_SETTING_UP:
+        return None
+    return Drop(State.SUPPRESSED, "WedSync does not watch this business yet")
 
 
 def unsilenced(delivery: Delivery, at: datetime) -> Drop | None:
@@ -109,6 +117,7 @@ def undisturbed(delivery: Delivery, at: datetime) -> Drop | None:
 
 
 STAGES: Final[tuple[Stage, ...]] = (
+    watched,
     needed,
     unsilenced,
     in_time,

@@ -253,6 +253,7 @@ async def read_leased_delivery(cx: Connection, lease: Lease, at: datetime) -> Le
         is_reachable=row["is_reachable"],
         is_under_way=row["is_under_way"],
         has_left=row["has_left"],
+        is_watched=row["is_watched"],
         may_have_arrived=row["may_have_arrived"],
         quiet=_quiet(row),
         is_pressed=bool(row["payload"].get("is_pressed")),

@@ -129,22 +129,26 @@ from public.apm_guard_spans(%(earliest)s::timestamptz, %(latest)s::timestamptz) 
 where g.kind in ('enhanced', 'maximum') and not isempty(g.span)
 
 -- fingerprint_rules [apm_engine] --
--- Changes when any rule does. No greatest updated_at: two changes may commit in the other order than they were stamped.
-select count(*) as rules, coalesce(bit_xor(hashtextextended(r.id::text || r.updated_at::text, 0)), 0) as fingerprint
+-- Changes when any rule does, or who is watched. No greatest updated_at: two changes may commit in the other order than
+-- they were stamped.
+select count(*) as rules,
+    coalesce(bit_xor(hashtextextended(r.id::text || r.updated_at::text, 0)), 0)
+        # (select hashint8extended(d.version, 0) from apm_private.monitoring_default as d) as fingerprint
 from public.apm_alerts as r
 
 -- list_rule_fingerprints [apm_engine] --
--- The same for each organization that has rules.
+-- The same for each organization that has rules and is watched.
 select r.organization_id, count(*) as rules,
     bit_xor(hashtextextended(r.id::text || r.updated_at::text, 0)) as fingerprint
 from public.apm_alerts as r
 group by r.organization_id
+having apm_private.is_watched(r.organization_id)
 
 -- list_active_rules [apm_engine] --
 -- Everything to evaluate for some organizations.
 select r.*, r.notification_channels::text[] as notification_channels
 from public.apm_alerts as r
-where r.organization_id = any (%(organization_ids)s::uuid[]) and r.is_active
+where r.organization_id = any (%(organization_ids)s::uuid[]) and r.is_active and apm_private.is_watched(r.organization_id)
 order by r.organization_id, r.id
 
 -- list_newest_series [apm_engine] --

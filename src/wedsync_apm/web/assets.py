@@ -29,6 +29,7 @@ _BUNDLES: Final[Mapping[str, tuple[str, ...]]] = {
     "weddings.css": ("css/weddings.css",),
     "watching.css": ("css/watching.css",),
     "drills.css": ("css/drills.css",),
+    "started.css": ("css/started.css",),
     "reach.css": ("css/reach.css",),
     "ladders.css": ("css/reach.css", "css/ladders.css"),
     "live.js": ("js/live.js", "js/shell.js"),

@@ -13,7 +13,8 @@ select
     ) as live_incidents,
     exists (
         select from public.wedding_window_at(%(organization_id)s::uuid, clock_timestamp())
-    ) as is_wedding
+    ) as is_wedding,
+    coalesce(public.apm_is_watched(%(organization_id)s), true) as is_watched
 
 -- find_engine_silence [apm_api] --
 -- Seconds since the engine last got through a job; null: never.

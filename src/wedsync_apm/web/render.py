@@ -14,6 +14,7 @@ from wedsync_apm.web.views.shell import Bare, Shell
 from wedsync_apm.web.views.wedding import WeddingCard
 
 EXTRAS = (
+    ("started", "/start"),
     ("dashboards", "/dashboards"),
     ("oncall", "/on-call"),
     ("ladders", "/ladders"),
@@ -31,6 +32,7 @@ EXTRAS = (
     ("database", "/platform/database"),
     ("report", "/platform/report"),
     ("backups", "/platform/backups"),
+    ("tenants", "/platform/tenants"),
 )
 """The pages beside the bar's five; More lists them on a phone."""
 

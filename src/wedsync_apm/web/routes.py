@@ -32,9 +32,11 @@ from wedsync_apm.web.pages import (
     rules,
     shared_boards,
     silences,
+    started,
     status,
     status_settings,
     temporary,
+    tenants,
     today,
     wedding_forms,
     wedding_imports,
@@ -44,6 +46,7 @@ from wedsync_apm.web.pages.frame import answer_error
 
 HANDLERS: Final[tuple[ControllerRouterHandler, ...]] = (
     today.today_page,
+    *started.HANDLERS,
     weddings.weddings_page,
     weddings.wedding_page,
     weddings.save_emergency,
@@ -96,6 +99,7 @@ HANDLERS: Final[tuple[ControllerRouterHandler, ...]] = (
     platform.database_page,
     platform.report_page,
     platform.backups_page,
+    *tenants.HANDLERS,
 )
 
 PAGE_BODY_BYTES: Final = 64 * 1024

@@ -32,6 +32,7 @@ from wedsync_apm.organizations.secrets import Keyring
 from wedsync_apm.web.views.shell import THEMES, Theme
 
 SESSION_COOKIE: Final = "wedsync_session"
+STARTING_COOKIE: Final = "wedsync_start"
 ORGANIZATION_COOKIE: Final = "wedsync_organization"
 THEME_COOKIE: Final = "wedsync_theme"
 PLATFORM_TYPE: Final = "platform"

@@ -29,6 +29,7 @@ class Frame:
     operator_role: str | None
     live_incidents: int
     is_wedding: bool
+    is_watched: bool
 
 
 async def read_frame(cx: Connection, organization_id: UUID) -> Frame:

@@ -34,6 +34,7 @@ from wedsync_apm.web.session import (
     ORGANIZATION_COOKIE,
     PLATFORM_TYPE,
     SESSION_COOKIE,
+    STARTING_COOKIE,
     NoBusiness,
     Web,
     choose,
@@ -75,6 +76,9 @@ SAID: Final[Mapping[str, tuple[Kind, str]]] = {
     "answered": ("warn", "approve.late"),
     "work_saved": ("ok", "work.saved"),
     "work_deleted": ("ok", "work.deleted"),
+    "started_away": ("ok", "started.away_done"),
+    "step_skipped": ("ok", "started.skip_done"),
+    "step_taken_up": ("ok", "started.taken_up"),
     "drill_started": ("ok", "drills.started"),
     "drill_planned": ("ok", "drills.saved"),
     "drill_unplanned": ("ok", "drills.cleared"),
@@ -139,6 +143,8 @@ SAID: Final[Mapping[str, tuple[Kind, str]]] = {
     "ready_early": ("warn", "ready.too_early"),
 }
 SMALLEST_ZIPPED: Final = 860
+LED_TO: Final = frozenset({"weddings", "contacts", "rules", "dashboards", "device"})
+"""Where the first steps are done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +162,7 @@ class Visit:
     operator_role: str | None
     live_incidents: int
     is_wedding: bool
+    is_watched: bool
     place: str = ""
 
     @property
@@ -214,6 +221,8 @@ class Visit:
             is_demo=self.membership.vendor_type != PLATFORM_TYPE and bool(self.web.demo_people()),
             said=Said(said[0], words(said[1])) if said else None,
             place=self.place,
+            is_watched=self.is_watched,
+            is_starting=active in LED_TO and STARTING_COOKIE in self.request.cookies,
         )
 
     @property
@@ -271,6 +280,7 @@ async def visit(request: PageRequest, *, wanted: UUID | None = None) -> AsyncIte
             operator_role=frame.operator_role,
             live_incidents=frame.live_incidents,
             is_wedding=frame.is_wedding,
+            is_watched=frame.is_watched,
             place=place,
         )
 

@@ -36,6 +36,7 @@ from wedsync_apm.web.pages.gather import (
     watched_of,
 )
 from wedsync_apm.web.pages.silences import read_waiting
+from wedsync_apm.web.pages.started import read_card
 from wedsync_apm.web.pages.weddings import read_tomorrow
 from wedsync_apm.web.views.chart import Figure
 
@@ -83,7 +84,10 @@ async def today_page(request: PageRequest) -> Html:
             phone=here.membership.help_line or "",
         )
         view = replace(
-            view, waiting=await read_waiting(here), tomorrow=await read_tomorrow(here, near)
+            view,
+            waiting=await read_waiting(here),
+            tomorrow=await read_tomorrow(here, near),
+            started=None if live else await read_card(here),
         )
         return here.page("today.html", "today", view, kept_until=here.at + KEPT)
 

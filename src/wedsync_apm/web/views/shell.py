@@ -53,6 +53,9 @@ class Shell:
     is_operator: bool = False
     is_demo: bool = False
     said: Said | None = None
+    is_watched: bool = True
+    is_starting: bool = False
+    """Whether the person is in the middle of the first steps."""
     place: str = ""
     """From which on a live connection tells what is newer than the page."""
 

@@ -8,6 +8,7 @@ from wedsync_apm.web.views.chart import Figure, Point
 from wedsync_apm.web.views.holding import Waiting
 from wedsync_apm.web.views.incident import Problem
 from wedsync_apm.web.views.shell import Status
+from wedsync_apm.web.views.started import StartedCard
 from wedsync_apm.web.views.wedding import WeddingCard
 from wedsync_apm.web.views.wedding_page import ReadinessCard
 
@@ -61,3 +62,4 @@ class TodayView:
     waiting: Waiting | None = None
     """What waits for this person's yes."""
     tomorrow: tuple[Tomorrow, ...] = ()
+    started: StartedCard | None = None

@@ -14,7 +14,7 @@ select t.organization_id, t.wedding_id, t.wedding_date, t.due_at, t.starts_at, t
             and r.cause = 'evening'
     ) as is_made
 from apm_private.readiness_timers as t
-where t.next_at <= %(at)s::timestamptz
+where t.next_at <= %(at)s::timestamptz and apm_private.is_watched(t.organization_id)
 order by t.next_at, t.organization_id, t.wedding_id
 limit %(limit)s::int
 for update of t skip locked
