@@ -116,8 +116,8 @@ async def _look(server: EmbeddedPostgres, scratch: Path) -> tuple[list[str], Rep
             found = await audit(pool, subject)
             if found.fault:
                 faults.append(f"audit {subject}: {found.fault}")
-        member = await find_member(role_conninfo(settings, "apm_engine"))
-        return faults, await take_report(pool, member)
+        engine = role_conninfo(settings, "apm_engine")
+        return faults, await take_report(engine, pool, await find_member(engine))
     finally:
         await pool.close()
 
