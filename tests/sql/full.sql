@@ -140,4 +140,8 @@ select g.organization_id, g.id, i.id
 from apm_notification_groups as g
 cross join lateral (select x.id from apm_incidents as x where x.organization_id = g.organization_id limit 10) as i;
 insert into apm_monitoring (organization_id, state, group_name, reason, changed_by_name)
-select o.id, 'beta', 'Devon', 'They asked', 'an operator' from organizations as o limit 2;
+select o.id, 'beta', 'Devon', 'They asked', 'an operator' from organizations as o
+on conflict (organization_id) do update set group_name = excluded.group_name;
+insert into apm_deliveries (organization_id, channel, kind, reason, idempotency_key, state, created_at)
+select o.id, 'email', 'test', 'test', 'test' || n, 'sent', now() - n * interval '1 hour'
+from organizations as o cross join generate_series(1, 20) as n;
