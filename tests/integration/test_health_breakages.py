@@ -359,7 +359,7 @@ def test_exactly_that_line_turns_red_while_it_lasts(healthy: Patient, what: str)
     with ExitStack() as stack:
         bring_about(healthy, stack)
         lines = healthy.measure(every)
-        for _ in range(200):
+        for _ in range(20):
             # A session that has just been told to wait may not wait yet.
             if _red(lines):
                 break

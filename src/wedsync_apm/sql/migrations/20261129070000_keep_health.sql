@@ -75,6 +75,22 @@ create table apm_private.statement_snapshots (
 );
 call apm_private.protect_table('apm_private.statement_snapshots');
 
+-- How wide the rows of our tables are by the planner's statistics, which PostgreSQL hides from whom RLS binds.
+create function apm_private.read_row_widths() returns table (relation oid, row_bytes float8)
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select c.oid, sum(a.avg_width * (1 - a.null_frac))
+    from pg_catalog.pg_stats as a
+    join pg_catalog.pg_namespace as n on n.nspname = a.schemaname
+    join pg_catalog.pg_class as c on c.relnamespace = n.oid and c.relname = a.tablename
+    where a.schemaname = 'apm_private'
+        or (a.schemaname = 'public' and (starts_with(a.tablename, 'apm_') or a.tablename = 'service_health_checks'))
+    group by c.oid
+$$;
+call apm_private.hand_over('apm_private.read_row_widths()');
+grant execute on function apm_private.read_row_widths() to apm_engine;
+
 -- How far they have come; to draw from them takes another right. The host's are none of our business.
 do $$
 declare

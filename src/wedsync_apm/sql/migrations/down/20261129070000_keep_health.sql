@@ -14,6 +14,7 @@ begin
     end loop;
 end
 $$;
+drop function apm_private.read_row_widths();
 drop table apm_private.statement_snapshots;
 drop function apm_private.read_health_sizes();
 drop table apm_private.health_sizes;
