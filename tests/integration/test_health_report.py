@@ -7,6 +7,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from tests.support.health import patient
 from tests.support.postgres import Database
 from wedsync_apm.administration import store
 from wedsync_apm.bootstrap import OWN_RULES
@@ -21,6 +22,8 @@ from wedsync_apm.health.versions import statement_for
 from wedsync_apm.rules.model import Operator
 from wedsync_apm.selfwatch.collect import DatabaseReader
 from wedsync_apm.types import Role
+
+__all__ = ["patient"]
 
 pytestmark = pytest.mark.usefixtures("patient")
 

@@ -145,7 +145,7 @@ PURPOSES: Final[dict[str, tuple[str, str]]] = {
     ),
     "idx_apm_monitoring_group": (
         ENGINE,
-        "select organization_id from apm_monitoring where group_name = 'Devon' order by organization_id",
+        "select organization_id from apm_monitoring where group_name = 'Devon'",
     ),
     "idx_apm_deliveries_tests": (
         ENGINE,
