@@ -148,7 +148,8 @@ async def test_a_round_measures_only_what_is_due(furnished: Database) -> None:
 
 async def test_statements_are_told_by_what_they_cost_since(furnished: Database) -> None:
     """Counters are never reset; a snapshot is where they are counted from."""
-    rare, often = "select 41 as rarely_asked", "select 42 as often_asked"
+    # of another shape: names alone make no other statement
+    rare, often = "select 41 as rarely_asked", "select 42 as often_asked, 43 as too"
     with psycopg.connect(furnished.owner, autocommit=True) as cx:
         for _ in range(5):
             cx.execute(rare)
@@ -162,7 +163,7 @@ async def test_statements_are_told_by_what_they_cost_since(furnished: Database) 
         found = cx.execute(statement.encode()).fetchall()
         again = cx.execute("select stats_reset from extensions.pg_stat_statements_info").fetchone()
     asked = {row[0]: row[2] for row in found if "_asked" in row[0]}
-    assert asked == {"select $1 as often_asked": 7}
+    assert asked == {"select $1 as often_asked, $2 as too": 7}
     assert reset == again
 
 
