@@ -8,11 +8,15 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, quote
 
 import httpx
+import pypdfium2
 import pytest
 
 from tests.browser.stage import Stage, open_stage
 from tests.support.pages import field_in, fields_in, plain, surfing
 from tests.support.postgres import PostgresServer
+from wedsync_apm.config import load_settings
+from wedsync_apm.notify.board_mail import PURPOSE
+from wedsync_apm.organizations.secrets import load_keyring
 from wedsync_apm.simulate.vendors import STAR, VENDORS
 
 ROSA, TOM, INES = STAR.people
@@ -319,3 +323,100 @@ def test_who_may_make_rules_makes_one_from_a_panel(stage: Stage) -> None:
         ines.get(f"{path}/panels/errors/rule", 403)
     with surfing(stage, STRANGER, VENDORS[1].id) as stranger:
         stranger.get(f"{path}/panels/errors/rule", 404)
+
+
+def test_websites_that_may_show_a_dashboard_get_what_goes_into_their_page(stage: Stage) -> None:
+    row = board(stage)
+    path = f"/dashboards/{row['id']}"
+    with surfing(stage, ROSA) as rosa:
+        first = rosa.post(f"{path}/share?span=1h", 200)
+        assert "Show it on your website" in plain(first.text)
+        assert "<textarea" in first.text
+        assert "iframe" not in first.text
+        named = "https://www.fern.example, https://shop.fern.example"
+        framed = rosa.post(f"{path}/share?span=1h", 200, origins=named)
+        code = html.unescape(framed.text.split("readonly>")[2].split("</textarea>")[0])
+        assert code.startswith('<iframe src="http')
+        assert 'title="Flowers"' in code
+        address = "/shared/" + code.split("/shared/")[1].split('"')[0]
+        rosa.post(f"{path}/share", 422, origins="https://*.fern.example")
+    with httpx.Client(base_url=stage.url, timeout=30) as stranger:
+        answer = stranger.get(address)
+        assert "x-frame-options" not in answer.headers
+        wanted = "frame-ancestors https://www.fern.example https://shop.fern.example"
+        assert wanted in answer.headers["content-security-policy"]
+        for form, magic in (("pdf", b"%PDF"), ("png", b"\x89PNG")):
+            assert f"{address}/image.{form}" in answer.text
+            assert stranger.get(f"{address}/image.{form}").content.startswith(magic)
+
+
+def test_a_dashboard_is_saved_from_its_page_as_it_is_looked_at(stage: Stage) -> None:
+    path = f"/dashboards/{board(stage)['id']}"
+    with surfing(stage, INES) as ines, surfing(stage, STRANGER) as stranger:
+        assert f'href="{path}/image.pdf?span=1h"' in ines.http.get(f"{path}?span=1h").text
+        saved = ines.http.get(f"{path}/image.pdf?span=1h")
+        assert saved.headers["content-type"] == "application/pdf"
+        assert saved.headers["content-disposition"].startswith("attachment; filename=")
+        text = "\n".join(
+            page.get_textpage().get_text_range() for page in pypdfium2.PdfDocument(saved.content)
+        )
+        for words in ("Flowers", "Last hour", "A & R", "Europe/London time", "limit"):
+            assert words in text, words
+        assert "Amelia" not in text, "what is passed on names no couple"
+        stranger.get(f"{path}/image.pdf", 404)
+        stranger.get(f"{path}/image.png", 404)
+
+
+def test_a_dashboard_is_mailed_to_people_until_somebody_ends_it(stage: Stage) -> None:
+    path = f"/dashboards/{board(stage)['id']}"
+
+    def mails() -> list[dict[str, Any]]:
+        return stage.execute("select * from apm_dashboard_mails order by created_at")
+
+    with surfing(stage, ROSA) as rosa, surfing(stage, INES) as ines:
+        assert "Nobody here has proven an e-mail address" in rosa.get(f"{path}/mails")
+        stage.execute(
+            "insert into apm_contact_methods (organization_id, user_id, name, channel, address, "
+            "verified_at) select %(o)s, id, display_name, 'email', email, now() "
+            "from apm_private.users where email = %(email)s",
+            o=stage.organization_id,
+            email=ROSA.email,
+        )
+        page = rosa.http.get(f"{path}/mails?span=7d").text
+        receivers = fields_in(page)["?receiver"]
+        sent = {"receiver": receivers[0], "weekday": "6", "at_time": "07:30"}
+        rosa.post(f"{path}/mails?span=7d", **sent)
+        rosa.post(f"{path}/mails?span=7d", **sent | {"at_time": "08:15"})
+        (mail,) = mails()
+        assert (mail["weekday"], mail["span"], f"{mail['at_time']:%H:%M}") == (6, "7d", "08:15")
+        assert "Each Saturday at 08:15" in rosa.get(f"{path}/mails")
+        for wrong in (
+            {"at_time": "25:00"},
+            {"weekday": "8"},
+            {"receiver": "x"},
+            {"receiver": str(mail["id"])},
+        ):
+            rosa.post(f"{path}/mails", 422, **sent | wrong)
+        ines.get(f"{path}/mails", 403)
+        ines.post(f"{path}/mails", 403, **sent)
+        ines.post(f"{path}/mails/{mail['id']}/end", 403)
+        with surfing(stage, STRANGER) as stranger:
+            stranger.get(f"{path}/mails", 404)
+            stranger.post(f"{path}/mails", 404, **sent)
+            stranger.post(f"{path}/mails/{mail['id']}/end", 404)
+        assert len(mails()) == 1
+        rosa.post(f"{path}/mails/{mail['id']}/end")
+        assert mails() == []
+        rosa.post(f"{path}/mails", **sent)
+        (mail,) = mails()
+    token = load_keyring(load_settings({}, data_dir=stage.data_dir)).token(PURPOSE, mail["id"])
+    with httpx.Client(base_url=stage.url, timeout=30) as receiver:
+        leave = f"/dashboards/leave/{mail['id']}/{token}"
+        for forged in (f"{leave[:-2]}AA", f"/dashboards/leave/{board(stage)['id']}/{token}"):
+            assert receiver.post(forged).status_code == 404
+        shown = receiver.get(leave)
+        assert "Get Flowers no more by mail?" in plain(shown.text)
+        assert len(mails()) == 1, "looking ends nothing"
+        assert receiver.post(leave, data={"List-Unsubscribe": "One-Click"}).status_code == 200
+        assert mails() == []
+        assert receiver.get(leave).status_code == 404

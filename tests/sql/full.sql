@@ -116,6 +116,18 @@ from apm_contact_methods as m
 cross join lateral (select x.id from apm_drills as x where x.organization_id = m.organization_id limit 1) as d;
 insert into apm_private.drill_links (token_hash, organization_id, delivery_id)
 select sha256(d.id::text::bytea), d.organization_id, d.id from apm_deliveries as d;
+insert into apm_dashboards (organization_id, name) select o.id, 'Board ' || n
+from organizations as o cross join generate_series(1, 60) as n;
+insert into apm_contact_methods (organization_id, user_id, name, channel, address, verified_at)
+select p.organization_id, p.user_id, 'Own ' || n, 'email', 'own' || n || '@example.com', now()
+from user_profiles as p cross join generate_series(1, 4) as n;
+insert into apm_dashboard_mails (organization_id, dashboard_id, contact_method_id, at_time, time_zone, next_at)
+select d.organization_id, d.id, m.id, '08:00', 'Europe/London', now() + (row_number() over ()) * interval '10 minutes'
+from apm_dashboards as d
+join apm_contact_methods as m on m.organization_id = d.organization_id and m.name like 'Own %';
+insert into apm_private.mail_papers (organization_id, id, name, content, made_at)
+select o.id, gen_random_uuid(), 'dashboard.pdf', 'x', now() - n * interval '10 minutes'
+from organizations as o cross join generate_series(0, 400) as n;
 insert into apm_status_notes (organization_id, body, posted_at, told_at)
 select o.id, 'Note ' || n, now() - n * interval '1 hour', now() from organizations as o cross join generate_series(1, 100) as n;
 insert into apm_status_subscribers (organization_id, address, asked_at, confirmed_at)

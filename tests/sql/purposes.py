@@ -266,6 +266,22 @@ PURPOSES: Final[dict[str, tuple[str, str]]] = {
         OWNER,
         "delete from only apm_private.auditor_findings where organization_id = %(o)s",
     ),
+    "idx_apm_dashboard_mails_next": (
+        ENGINE,
+        "select * from apm_dashboard_mails where next_at <= now() order by next_at, id limit 5",
+    ),
+    "idx_apm_dashboard_mails_contact": (
+        OWNER,
+        "delete from only apm_dashboard_mails where organization_id = %(o)s and contact_method_id = %(o)s",
+    ),
+    "idx_apm_dashboard_mails_id": (
+        ENGINE,
+        "select * from apm_dashboard_mails where id = %(o)s",
+    ),
+    "idx_apm_mail_papers_made": (
+        ENGINE,
+        "delete from apm_private.mail_papers where made_at < now() - interval '3 days'",
+    ),
     "idx_apm_status_notes_untold": (
         ENGINE,
         "select * from apm_status_notes where told_at is null and posted_at > now() - interval '1 day'",

@@ -131,6 +131,7 @@ TENANT_TABLES: Final[dict[str, Access]] = {
     "public.apm_deliveries": Access(select="MEMBER", operators_see=ON_CALL),
     "public.apm_delivery_attempts": Access(select="MEMBER", operators_see=ON_CALL),
     "public.apm_dashboards": MANAGED,
+    "public.apm_dashboard_mails": Access(select="VIEWER", insert="ADMIN", delete="ADMIN"),
     "public.apm_silences": Access(select="VIEWER", insert="MEMBER", operators_see=OPERATORS),
     "public.apm_maintenance_windows": Access(
         select="VIEWER", insert="ADMIN", update="ADMIN", delete="ADMIN", operators_see=OPERATORS

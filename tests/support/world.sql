@@ -101,6 +101,14 @@ insert into apm_idempotency_keys (organization_id, subject, key, request_hash, r
 values (%(organization)s, %(key)s, 'seeded', '\x00', 201, '{}');
 insert into apm_dashboards (id, organization_id, name)
 values (%(dashboard)s, %(organization)s, 'Saturday');
+insert into apm_contact_methods (organization_id, user_id, name, channel, address, verified_at)
+select %(organization)s, min(user_id::text)::uuid, 'Own', 'email', 'own@example.com', now()
+from user_profiles where organization_id = %(organization)s;
+insert into apm_dashboard_mails (organization_id, dashboard_id, contact_method_id, at_time, time_zone, next_at)
+select %(organization)s, %(dashboard)s, c.id, '08:00', 'Europe/London', now() + interval '1 day'
+from apm_contact_methods as c where c.organization_id = %(organization)s and c.name = 'Own';
+insert into apm_private.mail_papers (organization_id, id, name, content, made_at)
+values (%(organization)s, %(dashboard)s, 'dashboard.pdf', 'x', now());
 insert into apm_retention (organization_id, raw_days)
 values (%(organization)s, 7);
 insert into apm_silences (organization_id, matchers, ends_at, reason, owner)

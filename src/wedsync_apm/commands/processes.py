@@ -68,9 +68,10 @@ def run_engine_only(*, data_dir: DataDir = None, database_url: DatabaseUrl = Non
     if not os.environ.get(SUPERVISOR):
         _refuse_missing_secrets(settings)
     from wedsync_apm.engine.run import run_engine  # noqa: PLC0415 - as above
+    from wedsync_apm.web.build.sheets import build_sheet  # noqa: PLC0415 - as above
 
     await_go()
-    asyncio.run(run_engine(settings))
+    asyncio.run(run_engine(settings, build_sheet))
 
 
 def _refuse_missing_secrets(settings: Settings) -> None:

@@ -13,12 +13,14 @@ from urllib.parse import urlsplit
 
 from wedsync_apm.checks.probes import Prober
 from wedsync_apm.config import Settings
+from wedsync_apm.dashboards.pictures.desk import SheetOf
 from wedsync_apm.db.logins import role_conninfo
 from wedsync_apm.db.pool import Pool, open_pool
 from wedsync_apm.egress import EgressClient, EgressPolicy
 from wedsync_apm.engine import (
     clocks,
     compact,
+    dashboard_mails,
     drills,
     escalate,
     follow,
@@ -31,6 +33,7 @@ from wedsync_apm.engine import (
 from wedsync_apm.engine.audit import EVERY_SECONDS as AUDIT_EVERY_SECONDS
 from wedsync_apm.engine.audit import Audit
 from wedsync_apm.engine.cycle import Cycle, run_forever
+from wedsync_apm.engine.dashboard_mails import DashboardMails
 from wedsync_apm.engine.deliver import open_deliver
 from wedsync_apm.engine.evaluate import Evaluator
 from wedsync_apm.engine.leases import Leases
@@ -69,8 +72,11 @@ PROBE_TIMEOUT_SECONDS: Final = 45.0
 """A look of 30 s, and room to write it down."""
 
 
-async def run_engine(settings: Settings, stop: asyncio.Event | None = None) -> None:
-    """Runs until SIGTERM, SIGINT or `stop`; runs under way get a moment to finish.
+async def run_engine(
+    settings: Settings, sheet_of: SheetOf, stop: asyncio.Event | None = None
+) -> None:
+    """Runs until SIGTERM, SIGINT or `stop`; runs under way get a moment to finish. `sheet_of` says
+    dashboards that go out by mail in words.
 
     Raises ConfigurationError when no database is named or a setting cannot be read. A database that
     is away is waited for.
@@ -105,6 +111,21 @@ async def run_engine(settings: Settings, stop: asyncio.Event | None = None) -> N
         cycles = list_cycles(settings, client, own_client, wakes, leases)
         audit = Audit(outside, settings.auditor_url)
         cycles.append(Cycle("audit", AUDIT_EVERY_SECONDS, audit.run_once))
+        # Dashboards are read with the rights of those who get them, as the API does it.
+        readers = await open_pool(
+            role_conninfo(settings, "apm_api"), name="readers", min_size=0, max_size=1
+        )
+        stack.push_async_callback(readers.close)
+        mails = DashboardMails(readers, settings, sheet_of)
+        cycles.append(
+            Cycle(
+                "dashboard mails",
+                dashboard_mails.EVERY_SECONDS,
+                mails.run_once,
+                timeout=dashboard_mails.TIMEOUT_SECONDS,
+                is_exclusive=False,
+            )
+        )
         deliver = await stack.enter_async_context(
             open_deliver(pool, settings, load_keyring(settings))
         )

@@ -26,6 +26,14 @@ class Rendered:
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """A PDF that goes with a message where its channel takes such a thing."""
+
+    name: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One message on its way. The same delivery sent twice makes the same message."""
 
@@ -56,6 +64,7 @@ class Message:
 
     leave_url: str | None = None
     """Where its receiver ends such messages, with one POST; None where they are not his to end."""
+    attachment: Attachment | None = None
     receipt_token: str | None = None
     """What a browser signs its receipts with; only what is pushed has a use for it."""
 

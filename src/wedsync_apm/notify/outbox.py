@@ -23,7 +23,7 @@ from wedsync_apm.clock import RunningClock
 from wedsync_apm.db.pool import Connection, Pool, wrap_database_errors
 from wedsync_apm.drills import store as drills
 from wedsync_apm.errors import DatabaseAway, NotValid
-from wedsync_apm.notify import status_mail, store
+from wedsync_apm.notify import board_mail, status_mail, store
 from wedsync_apm.notify.channels import SENDERS
 from wedsync_apm.notify.channels.push.receipt import receipt_token
 from wedsync_apm.notify.channels.store import (
@@ -227,6 +227,7 @@ class Outbox:
             sender = SENDERS[leased.delivery.channel]
             earlier_ids = await list_earlier_ids(cx, leased) if sender.is_edited else ()
             taken_ids = await list_taken_ids(cx, leased) if sender.is_looked_up else frozenset()
+            attachment = await board_mail.read_attachment(cx, leased)
         message = Message(
             delivery_id=leased.delivery.id,
             incident_id=leased.delivery.incident_id,
@@ -242,7 +243,9 @@ class Outbox:
             taken_ids=taken_ids,
             unknown_since=leased.row["unknown_since"],
             unknown_until=leased.row["unknown_until"],
-            leave_url=status_mail.leave_url(leased, self._keyring, self._base_url),
+            leave_url=status_mail.leave_url(leased, self._keyring, self._base_url)
+            or board_mail.leave_url(leased, self._keyring, self._base_url),
+            attachment=attachment,
             receipt_token=receipt_token(self._keyring, leased.delivery.id),
         )
         return leased, message, target
@@ -295,6 +298,9 @@ class Outbox:
             # Not kept, and made again instead: the same one each time.
             code = self._keyring.code("contact code", delivery.id)
             return SENDERS[delivery.channel].render(leased.facts(at, self._base_url, None, code))
+        if (leave := board_mail.leave_url(leased, self._keyring, self._base_url)) is not None:
+            # What it says stands in the payload; what is kept of it lacks the link.
+            return SENDERS[delivery.channel].render(leased.facts(at, self._base_url, leave))
         if delivery.may_have_arrived and row["subject"] is not None and row["body"] is not None:
             return Rendered(row["subject"], row["body"])
         url: str | None = None
@@ -321,7 +327,7 @@ class Outbox:
         if leased.row["status_subscriber_id"] is not None:
             return status_mail.mask_links(rendered.body)
         if leased.delivery.kind is not Kind.VERIFY:
-            return rendered.body
+            return board_mail.mask_links(rendered.body)
         code = self._keyring.code("contact code", leased.delivery.id)
         return rendered.body.replace(code, "(a code)")
 

@@ -346,3 +346,8 @@ told as (
 )
 select count(*) as recorded_count
 from recorded
+
+-- read_paper [apm_engine] --
+-- What was drawn to go with a mail.
+select p.name, p.content from apm_private.mail_papers as p
+where p.organization_id = %(organization_id)s::uuid and p.id = %(id)s::uuid

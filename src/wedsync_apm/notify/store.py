@@ -11,6 +11,7 @@ from wedsync_apm.checks.model import STALE_INTERVALS
 from wedsync_apm.db.pool import Connection
 from wedsync_apm.db.queries import load_queries
 from wedsync_apm.incidents.works import Watched
+from wedsync_apm.notify.message import Attachment
 from wedsync_apm.notify.model import URGENT, Delivery, Drop, IncidentNow, Kind, Outcome, Quiet
 from wedsync_apm.notify.words import Facts
 from wedsync_apm.organizations.secrets import Place, WrappedKey
@@ -373,3 +374,10 @@ async def record_outcome(
     )
     row = await cursor.fetchone()
     return bool(row and row["recorded_count"])
+
+
+async def read_paper(cx: Connection, organization_id: UUID, paper_id: UUID) -> Attachment | None:
+    """What goes with a mail; None where it is gone."""
+    values = {"organization_id": organization_id, "id": paper_id}
+    row = await (await cx.execute(Q.read_paper, values)).fetchone()
+    return None if row is None else Attachment(row["name"], bytes(row["content"]))

@@ -18,6 +18,7 @@ from wedsync_apm.notify.model import Kind
 
 ACKNOWLEDGE_LABEL: Final = "I'm on it"
 SEE_LABEL: Final = "See it"
+LEAVE_LABEL: Final = "Get it no more"
 ANSWER_LABEL: Final = "I have read this"
 """Of the link in an exercise."""
 MOST_LINES: Final = 10
@@ -35,7 +36,7 @@ def subject(facts: Facts) -> str:
     if facts.kind is Kind.DRILL:
         return "EXERCISE: nothing is wrong, please answer"
     if facts.kind is Kind.REPORT:
-        return mail_subject(facts.payload)
+        return _dashboard_subject(facts) if _is_dashboard(facts) else mail_subject(facts.payload)
     return facts.headline
 
 
@@ -61,6 +62,8 @@ def _lines(facts: Facts) -> Iterator[str]:
             return
         case Kind.GROUP:
             yield from _group(facts)
+        case Kind.REPORT if _is_dashboard(facts):
+            yield from _dashboard(facts)
         case Kind.REPORT:
             speech = Speech(partial(_clock, facts), span_words)
             yield from mail_lines(facts.payload, speech)
@@ -99,6 +102,32 @@ def _about_nothing(facts: Facts) -> Iterator[str]:
             yield "If you did not ask for it, do nothing."
         case _:
             yield from _drill(facts)
+
+
+def _is_dashboard(facts: Facts) -> bool:
+    return facts.kind is Kind.REPORT and facts.payload.get("word") == "dashboard"
+
+
+def _dashboard_subject(facts: Facts) -> str:
+    return f"{said(facts.payload.get('title'))}, {_drawn(facts)}"
+
+
+def _drawn(facts: Facts) -> str:
+    drawn_at = _moment_of(facts.payload, "drawn_at") or facts.at
+    local = drawn_at.astimezone(ZoneInfo(str(facts.payload["time_zone"])))
+    return f"{local:%A} {local.day} {local:%B}, {local:%H:%M}"
+
+
+def _dashboard(facts: Facts) -> Iterator[str]:
+    often = "each week" if facts.payload.get("weekday") else "each day"
+    yield f"The dashboard {said(facts.payload.get('title'))}, as it stood on {_drawn(facts)}."
+    if facts.payload.get("paper_id"):
+        yield "It is attached as a PDF."
+    else:
+        yield "It could not be drawn this time: look at it on its page."
+    yield f"You get it {often}."
+    if facts.acknowledge_url:
+        yield f"{LEAVE_LABEL}: {facts.acknowledge_url}"
 
 
 def _more(facts: Facts) -> Iterator[str]:

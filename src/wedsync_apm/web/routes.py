@@ -8,6 +8,7 @@ from litestar.types import ControllerRouterHandler
 from wedsync_apm.web.pages import (
     acknowledge,
     board_editor,
+    board_mails,
     board_pictures,
     boards,
     calendar,
@@ -55,6 +56,7 @@ HANDLERS: Final[tuple[ControllerRouterHandler, ...]] = (
     charts.charts_page,
     charts.series,
     *boards.HANDLERS,
+    *board_mails.HANDLERS,
     *board_pictures.HANDLERS,
     *board_editor.HANDLERS,
     *shared_boards.HANDLERS,

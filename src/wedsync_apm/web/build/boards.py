@@ -84,6 +84,7 @@ def build_board(
         share=reader.url("/share"),
         pdf=reader.url("/image.pdf"),
         png=reader.url("/image.png"),
+        mails=reader.url("/mails"),
         kiosk=_with(reader, kiosk="" if query.get("kiosk") == "1" else "1"),
     )
 

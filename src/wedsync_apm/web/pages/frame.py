@@ -114,6 +114,8 @@ SAID: Final[Mapping[str, tuple[Kind, str]]] = {
     "board_added": ("ok", "board.added"),
     "board_saved": ("ok", "board.saved"),
     "board_deleted": ("ok", "board.deleted"),
+    "mail_added": ("ok", "mails.added"),
+    "mail_ended": ("ok", "mails.ended"),
     "board_taken_in": ("ok", "board.taken_in"),
     "made": ("ok", "rule.made"),
     "paused": ("ok", "rule.paused"),

@@ -143,6 +143,8 @@ class BoardView:
     pdf: str
     png: str
     """Where it is drawn as it is looked at."""
+    mails: str
+    """Where it is sent by mail as it is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,3 +222,26 @@ class SharedLink:
     origins: str = ""
     frame: str = ""
     """What goes into a page of those websites."""
+
+
+@dataclass(frozen=True, slots=True)
+class MailLine:
+    """Somebody who gets a dashboard by mail, and when."""
+
+    id: UUID
+    name: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class MailsView:
+    """To whom a dashboard goes out. `people` and `days` are values with their words; `query` is how
+    it is looked at."""
+
+    id: UUID
+    title: str
+    lines: tuple[MailLine, ...]
+    people: tuple[tuple[str, str], ...]
+    days: tuple[tuple[str, str], ...]
+    zone: str
+    query: str

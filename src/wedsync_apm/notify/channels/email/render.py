@@ -39,6 +39,13 @@ def compose(message: Message, sender: str, domain: str, address: str) -> EmailMe
     mail["Auto-Submitted"] = "auto-generated"
     mail.set_content(message.body)
     mail.add_alternative(_html(message), subtype="html")
+    if message.attachment is not None:
+        mail.add_attachment(
+            message.attachment.content,
+            maintype="application",
+            subtype="pdf",
+            filename=message.attachment.name,
+        )
     return mail
 
 

@@ -1,0 +1,1 @@
+"""Dashboards that go out by mail, each day or week."""
