@@ -45,14 +45,19 @@ class _Connection(psycopg.AsyncConnection[DictRow]):
             raise
 
 
+async def reaches_server(cx: psycopg.AsyncConnection[DictRow]) -> bool:
+    """Whether one server answers all along, so that what is prepared lasts. A pooler gives the next
+    statement to another one, and makes up the process id that it tells."""
+    row = await (await cx.execute(Q.find_backend)).fetchone()
+    return row is not None and row["pid"] == cx.info.backend_pid
+
+
 async def _prepare_where_it_lasts(cx: psycopg.AsyncConnection[DictRow]) -> None:
     """Has statements that come again prepared, which saves most of what a short one costs: the
-    server reads and plans it once. Where a pooler stands between, which would give the next one
-    to another server, nothing is prepared: poolers make up the process id that they tell."""
+    server reads and plans it once."""
     async with cx.transaction():
-        found = await cx.execute(Q.find_backend)
-        row = await found.fetchone()
-    if row is not None and row["pid"] == cx.info.backend_pid:
+        lasts = await reaches_server(cx)
+    if lasts:
         cx.prepared_max = MOST_PREPARED
         cx.prepare_threshold = PREPARED_AFTER
 

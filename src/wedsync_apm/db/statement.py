@@ -14,9 +14,7 @@ from psycopg.pq.abc import PGconn
 from psycopg.rows import DictRow
 from psycopg.waiting import Ready, Wait
 
-from wedsync_apm.db.queries import load_queries
-
-Q = load_queries(__package__)
+from wedsync_apm.db.pool import reaches_server
 
 _PLACE = re.compile(r"%\((\w+)\)b")
 
@@ -35,12 +33,9 @@ class Statement:
     async def prepare(self, cx: AsyncConnection[DictRow]) -> bool:
         """Has the server of this connection parse and plan it for good.
 
-        Where a pooler stands between, which would give the next statement to another server, it
-        does nothing and gives back False: poolers make up the process id that they tell.
+        Where a pooler stands between, it does nothing and gives back False.
         """
-        found = await cx.execute(Q.find_backend)
-        row = await found.fetchone()
-        if row is None or row["pid"] != cx.info.backend_pid:
+        if not await reaches_server(cx):
             return False
         await cx.wait(_preparing(cx.pgconn, self._name, self._text))
         return True
